@@ -1,0 +1,179 @@
+/* os.c: the kernel's side of os.h, by raw system calls, which nothing interposes. */
+#include "lib/base/os.h"
+#include "lib/base/lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define META_CHUNK (256 * KIB)
+
+size_t os_page = 4096;
+
+void os_init(void)
+{
+    size_t page = getauxval(AT_PAGESZ);
+
+    if (page)
+        os_page = page;
+}
+
+static void *map_plain(size_t bytes)
+{
+    int saved = errno;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    errno = saved;
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* The kernel places mappings downwards next to each other, so that after the first one a plain
+ * mapping of a multiple of the alignment is mostly aligned already. */
+void *os_map(size_t bytes, size_t align)
+{
+    bytes = round_up(bytes, os_page);
+    char *p = map_plain(bytes);
+    if (!p || align <= os_page || ((uintptr_t)p & (align - 1)) == 0)
+        return p;
+    os_unmap(p, bytes);
+    if (bytes + align < bytes || !(p = map_plain(bytes + align - os_page)))
+        return NULL;
+
+    char *start = (char *)round_up((uintptr_t)p, align);
+    char *end = p + bytes + align - os_page;
+    if (start > p)
+        os_unmap(p, (size_t)(start - p));
+    if (end > start + bytes)
+        os_unmap(start + bytes, (size_t)(end - start) - bytes);
+    return start;
+}
+
+static struct {
+    struct lock lock;
+    char *next, *end;
+    _Atomic size_t mapped;
+} meta;
+
+void *os_meta(size_t bytes)
+{
+    void *p = NULL;
+
+    bytes = round_up(bytes, hak_cacheline);
+    lock_take(&meta.lock, NULL);
+    if ((size_t)(meta.end - meta.next) < bytes) {
+        size_t chunk = bytes > META_CHUNK / 4 ? round_up(bytes, os_page) : META_CHUNK;
+        char *fresh = os_map(chunk, os_page);
+        if (!fresh)
+            goto out;
+        atomic_fetch_add_explicit(&meta.mapped, chunk, memory_order_relaxed);
+        if (chunk != META_CHUNK) {                   /* large: a mapping of its own */
+            p = fresh;
+            goto out;
+        }
+        meta.next = fresh;
+        meta.end = fresh + chunk;
+    }
+    p = meta.next;
+    meta.next += bytes;
+out:
+    lock_drop(&meta.lock);
+    return p;
+}
+
+size_t os_meta_mapped(void)
+{
+    return atomic_load_explicit(&meta.mapped, memory_order_relaxed);
+}
+
+void os_meta_after_fork(void)
+{
+    lock_after_fork(&meta.lock, NULL);
+}
+
+bool os_unmap(void *p, size_t bytes)
+{
+    int saved = errno;
+    bool done = munmap(p, bytes) == 0;
+
+    if (!done)
+        madvise(p, bytes, MADV_DONTNEED);
+    errno = saved;
+    return done;
+}
+
+bool os_purge(void *p, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(p, bytes, MADV_DONTNEED) == 0;
+
+    errno = saved;
+    return done;
+}
+
+bool os_resize(void *p, size_t old_bytes, size_t new_bytes)
+{
+    int saved = errno;
+    bool done = mremap(p, old_bytes, new_bytes, 0) != MAP_FAILED;
+
+    errno = saved;
+    return done;
+}
+
+bool os_move(void *from, size_t bytes, void *to, size_t new_bytes)
+{
+    int saved = errno;
+    bool done = mremap(from, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
+
+    errno = saved;
+    return done;
+}
+
+void os_hugepages(void *p, size_t bytes)
+{
+    int saved = errno;
+
+    madvise(p, bytes, MADV_HUGEPAGE);
+    errno = saved;
+}
+
+bool os_wipe_on_fork(void *p, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(p, bytes, MADV_WIPEONFORK) == 0;
+
+    errno = saved;
+    return done;
+}
+
+uint64_t os_now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int os_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    errno = saved;
+}
+
+void os_futex_wake(_Atomic uint32_t *word)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}

@@ -1,0 +1,36 @@
+/* control.h: the control layer as the rest of the library sees it: knobs at start, the segment,
+ * slots, the tick, and what fork and exit do to them.
+ *
+ * None of these aborts, blocks for long, allocates from the heap or prints (but for `verbose` and
+ * the statistics at exit).  Where the segment cannot be made, everything here still works and
+ * counters stay private. */
+#ifndef HAK_CONTROL_H
+#define HAK_CONTROL_H
+
+#include "abi/layout.h"
+#include "lib/base/base.h"
+
+/* Once in a process, by the first thread that allocates, possibly before constructors have run:
+ * reads HAKMEM_CONF and the ENV, makes the table of knobs in force and the segment, sets the hooks
+ * of lib/base/hooks.h. */
+void control_init(void);
+
+/* A copy of the table in force and of its epoch.  Any thread, any time after control_init. */
+uint64_t control_knobs(union hak_knobs *out);
+
+/* Gives a heap its slot: maps one over the HAK_SLOT_BYTES of private zeroed memory at `at` (page
+ * aligned).  The mapping is not inherited by a child (MADV_DONTFORK).  False: no slot could be had;
+ * the memory at `at` is as it was, stays private, and threads_uncounted is counted.  Any thread. */
+#define HAK_SLOT_BYTES (12 * KIB)                    /* rounded up to a page where pages are larger */
+bool control_slot(void *at);
+
+/* In the child of a fork, once, before anything else of the library runs there: makes a segment of
+ * the child's own (or stays private), with all counters 0 and `inherited` as given, HAK_ROWS
+ * counts.  Slots are asked for anew.  The parent's segment is not mapped here any more (DONTFORK). */
+void control_fork_child(const uint64_t *inherited);
+
+/* At exit, in the process that made the segment: prints the statistics if tiny.heap_v2.stats is on,
+ * marks the segment as exited and removes its name.  The mapping stays, for threads still running. */
+void control_exit(void);
+
+#endif
