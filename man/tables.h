@@ -1,0 +1,14 @@
+/* tables.h: the rows of abi/ as lines for man/tables.awk, by the C preprocessor alone (never compiled). */
+#define KNOB(id, name, type, context, unit, min, max, def, alias, help) \
+    @knob | name | type | context | unit | min | max | def | alias | help
+#include "abi/knobs.def"
+
+#define BIN_STAT(id, name, help)            @bin_stat    | name | ""   | COUNTER | help
+#define THREAD_STAT(id, name, unit, help)   @thread_stat | name | unit | COUNTER | help
+#define HIST(id, name, help)                @hist        | name | "ns" | COUNTER | help
+#define GLOBAL_STAT(id, name, kind, unit, help) @global_stat | name | unit | kind | help
+#define WALK_STAT(id, name, help)           @walk_stat   | name | ""   | GAUGE   | help
+#include "abi/stats.def"
+
+#define BIN(size, cls, slabs, fast_cache)   @bin | size | cls | slabs | fast_cache
+#include "abi/sizes.def"
