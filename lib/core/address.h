@@ -1,0 +1,71 @@
+/* address.h: from an address to what we know of it, without touching the address itself.
+ *
+ *   root[a >> 32] -> leaf (4 GiB of addresses)
+ *                      owner[a >> 16]  one word a slab: the bin of the heap that owns it
+ *                      unit[a >> 21]   one word a 2 MiB unit: its SuperSlab, or huge mapping
+ *
+ * The owner word is all that `free` reads: it is the address of a struct bin inside the owner's
+ * heap (lib/front/heap.h), or 0 for a slab that is not cut into blocks.  It says in one load whose
+ * the block is and of which bin.  It changes only while the slab has no block in user hands, or,
+ * when an ended thread's slab is taken over, between two heaps neither of which is the reader's; so
+ * a thread that reads its own heap there reads the truth, and any other value leads to a slow path.
+ *
+ * Leaves are never freed.  A range that isn't ours reads as 0, whatever the address. */
+#ifndef HAK_ADDRESS_H
+#define HAK_ADDRESS_H
+
+#include "lib/base/base.h"
+
+#define ADDRESS_BITS 48
+#define LEAF_SHIFT   32
+#define LEAF_SLABS   (1u << (LEAF_SHIFT - SLAB_SHIFT))
+#define LEAF_UNITS   (1u << (LEAF_SHIFT - SS_SHIFT))
+
+struct address_leaf {
+    _Atomic uintptr_t owner[LEAF_SLABS];
+    _Atomic uintptr_t unit[LEAF_UNITS];
+};
+
+extern struct address_leaf *_Atomic address_root[1u << (ADDRESS_BITS - LEAF_SHIFT)];
+
+hak_inline struct address_leaf *address_leaf_of(uintptr_t a)
+{
+    if (unlikely(a >> ADDRESS_BITS))
+        return NULL;
+    return atomic_load_explicit(&address_root[a >> LEAF_SHIFT], memory_order_acquire);
+}
+
+hak_inline uintptr_t address_owner(uintptr_t a)
+{
+    struct address_leaf *leaf = address_leaf_of(a);
+
+    if (unlikely(!leaf))
+        return 0;
+    return atomic_load_explicit(&leaf->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], memory_order_relaxed);
+}
+
+hak_inline uintptr_t address_unit(uintptr_t a)
+{
+    struct address_leaf *leaf = address_leaf_of(a);
+
+    return leaf ? atomic_load_explicit(&leaf->unit[(a >> SS_SHIFT) % LEAF_UNITS], memory_order_acquire) : 0;
+}
+
+/* Makes the leaves for a range; false: no memory. */
+bool address_reserve(uintptr_t a, size_t bytes);
+
+/* In a reserved range. */
+hak_inline void address_set_unit(uintptr_t a, uintptr_t unit)
+{
+    atomic_store_explicit(&address_leaf_of(a)->unit[(a >> SS_SHIFT) % LEAF_UNITS], unit, memory_order_release);
+}
+
+hak_inline void address_set_owner(uintptr_t a, unsigned slabs, uintptr_t owner)
+{
+    struct address_leaf *leaf = address_leaf_of(a);     /* a SuperSlab lies in one leaf */
+
+    for (unsigned i = 0; i < slabs; i++)
+        atomic_store_explicit(&leaf->owner[(a >> SLAB_SHIFT) % LEAF_SLABS + i], owner, memory_order_relaxed);
+}
+
+#endif

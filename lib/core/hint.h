@@ -1,0 +1,33 @@
+/* hint.h: a set of SuperSlab numbers that threads change and search without a lock.
+ *
+ * Three levels of 64-bit words: a bit of an upper word says that the word below it may be other than
+ * 0.  A bit that is set may be stale; a number that belongs in the set is never missing for good,
+ * because whoever clears a bit looks again at what the bit stands for, and sets it again if needed:
+ *
+ *   setter                                 clearer
+ *     makes slabs free         (S1)          clears the bit            (C1)
+ *     bit set? done; else sets (S2)          no free slabs? done; else sets again  (C2)
+ *
+ * All four are sequentially consistent.  If S2 finds the bit set before C1 clears it, then S1 comes
+ * before C2 in the total order, so that C2 sees the free slabs.  The same argument holds between a
+ * word and the bit above it. */
+#ifndef HAK_HINT_H
+#define HAK_HINT_H
+
+#include "lib/base/base.h"
+
+#define HINT_BITS 6
+#define HINT_MAX  (1u << (3 * HINT_BITS))           /* 262,144 SuperSlabs: 512 GiB */
+#define HINT_NONE UINT32_MAX
+
+struct hint {
+    _Atomic uint64_t top;
+    _Atomic uint64_t mid[1u << HINT_BITS];
+    _Atomic uint64_t low[1u << (2 * HINT_BITS)];
+};
+
+void hint_set(struct hint *h, uint32_t i);
+void hint_clear(struct hint *h, uint32_t i);        /* the caller then looks again: C2 */
+uint32_t hint_first(struct hint *h);                /* the lowest, or HINT_NONE */
+
+#endif

@@ -1,0 +1,280 @@
+/* huge.c: the huge tier (huge.h). */
+#include "lib/core/huge.h"
+#include "lib/base/lock.h"
+#include "lib/base/os.h"
+#include "lib/core/address.h"
+#include "lib/core/pool.h"
+#include "lib/core/superslab.h"
+
+enum huge_state { HUGE_UNUSED, HUGE_USED, HUGE_CACHED };
+
+/* One a mapping; never freed, used again.  `state` moves USED -> CACHED by compare-exchange of the
+ * one who frees the block; all else happens under the lock. */
+struct huge {
+    char *base;
+    size_t bytes;
+    _Atomic uint32_t state;
+    uint32_t freed_ms;
+    struct huge *next;                  /* in `cached`, newest first, or in `unused` */
+    struct huge *all;                   /* every one ever made */
+};
+
+static struct lock huge_lock;
+static struct huge *cached, *unused, *all;
+static _Atomic size_t cached_bytes;
+static _Atomic size_t cache_limit = 256 * MIB;
+
+void huge_cache_limit(size_t bytes)
+{
+    atomic_store_explicit(&cache_limit, bytes, memory_order_relaxed);
+}
+
+static struct huge *huge_of(const void *p)
+{
+    uintptr_t unit = address_unit((uintptr_t)p);
+    struct huge *g = unit & UNIT_HUGE ? (struct huge *)(unit & ~UNIT_HUGE) : NULL;
+
+    return g && g->base == p ? g : NULL;
+}
+
+static void map_counted(uint64_t start, size_t more)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+
+    hak_hist_add(slot->hist.os_map, os_now_ns() - start);
+    COUNT(slot->thread.os_map, 1);
+    hak_trace(HAK_TRACE_OS_MAP, HAK_ROW_HUGE, more);
+    hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), more);
+}
+
+/* Unmaps and forgets a mapping that is in no list.  Under the lock. */
+static void drop(struct huge *g)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+    uint64_t start = os_now_ns();
+
+    address_set_unit((uintptr_t)g->base, 0);
+    os_unmap(g->base, g->bytes);
+    hak_hist_add(slot->hist.os_unmap, os_now_ns() - start);
+    COUNT(slot->thread.os_unmap, 1);
+    hak_trace(HAK_TRACE_OS_UNMAP, HAK_ROW_HUGE, g->bytes);
+    GLOBAL_ADD(mapped, -g->bytes);
+    g->base = NULL;
+    atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
+    g->next = unused;
+    unused = g;
+}
+
+static void uncache(struct huge **at)
+{
+    struct huge *g = *at;
+
+    *at = g->next;
+    cached_bytes -= g->bytes;
+    GLOBAL_ADD(huge_cached, -g->bytes);
+}
+
+/* The cached mapping that fits best: at least `bytes`, at most a quarter more. */
+static struct huge *take_cached(size_t bytes, size_t align)
+{
+    struct huge **best = NULL;
+
+    for (struct huge **at = &cached; *at; at = &(*at)->next) {
+        struct huge *g = *at;
+        if (g->bytes >= bytes && g->bytes - bytes <= bytes / 4 && ((uintptr_t)g->base & (align - 1)) == 0 &&
+            (!best || g->bytes < (*best)->bytes))
+            best = at;
+    }
+    if (!best)
+        return NULL;
+    struct huge *g = *best;
+    uncache(best);
+    atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
+    return g;
+}
+
+static struct huge *new_struct(void)
+{
+    struct huge *g = unused;
+
+    if (g) {
+        unused = g->next;
+    } else if ((g = os_meta(sizeof *g)) != NULL) {
+        g->all = all;
+        all = g;
+    }
+    return g;
+}
+
+static struct huge *map_new(size_t bytes, size_t align)
+{
+    uint64_t start = os_now_ns();
+    char *base = os_map(bytes, align);
+
+    if (!base)
+        return NULL;
+    lock_take(&huge_lock, hak_my_slot());
+    struct huge *g = address_reserve((uintptr_t)base, 1) ? new_struct() : NULL;
+    if (g) {
+        g->bytes = bytes;
+        g->base = base;
+        atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
+        address_set_unit((uintptr_t)base, (uintptr_t)g | UNIT_HUGE);
+    }
+    lock_drop(&huge_lock);
+    if (!g)
+        os_unmap(base, bytes);
+    else
+        map_counted(start, bytes);
+    return g;
+}
+
+void *huge_take(size_t n, size_t align, size_t *bytes, bool *zero)
+{
+    size_t need = round_up(n ? n : 1, os_page);
+
+    if (align < SS_SIZE)
+        align = SS_SIZE;
+    lock_take(&huge_lock, hak_my_slot());
+    struct huge *g = take_cached(need, align);
+    lock_drop(&huge_lock);
+    *zero = !g;
+    if (!g && !(g = map_new(need, align))) {
+        huge_purge(0, 0);                               /* what is cached may be all there is */
+        if (!(g = map_new(need, align)))
+            return NULL;
+    }
+    *bytes = g->bytes;
+    return g->base;
+}
+
+size_t huge_bytes(const void *p)
+{
+    struct huge *g = huge_of(p);
+
+    return g && atomic_load_explicit(&g->state, memory_order_relaxed) == HUGE_USED ? g->bytes : 0;
+}
+
+size_t huge_give(void *p)
+{
+    struct huge *g = huge_of(p);
+    uint32_t used = HUGE_USED;
+
+    if (!g || !atomic_compare_exchange_strong_explicit(&g->state, &used, HUGE_CACHED, memory_order_relaxed,
+                                                       memory_order_relaxed))
+        return 0;
+    size_t bytes = g->bytes, limit = atomic_load_explicit(&cache_limit, memory_order_relaxed);
+
+    lock_take(&huge_lock, hak_my_slot());
+    g->freed_ms = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
+    if (bytes > limit) {
+        drop(g);
+    } else {
+        g->next = cached;
+        cached = g;
+        cached_bytes += bytes;
+        GLOBAL_ADD(huge_cached, bytes);
+        while (cached_bytes > limit) {                  /* the oldest goes */
+            struct huge **at = &cached;
+            while ((*at)->next)
+                at = &(*at)->next;
+            struct huge *old = *at;
+            uncache(at);
+            drop(old);
+        }
+    }
+    lock_drop(&huge_lock);
+    return bytes;
+}
+
+static void resized(struct huge *g, size_t need, uint64_t start)
+{
+    if (need > g->bytes)
+        map_counted(start, need - g->bytes);
+    else
+        GLOBAL_ADD(mapped, -(g->bytes - need));
+    g->bytes = need;
+}
+
+void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
+{
+    struct huge *g = huge_of(p);
+    size_t need = round_up(n, os_page);
+    uint64_t start = os_now_ns();
+
+    *old = g->bytes;
+    *bytes = need;
+    if (need == g->bytes)
+        return p;
+    if (os_resize(p, g->bytes, need)) {
+        resized(g, need, start);
+        return p;
+    }
+    char *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
+    if (!to)
+        return NULL;
+    if (!address_reserve((uintptr_t)to, 1) || !os_move(p, g->bytes, to, need)) {
+        os_unmap(to, need);
+        return NULL;
+    }
+    lock_take(&huge_lock, hak_my_slot());
+    address_set_unit((uintptr_t)p, 0);
+    g->base = to;
+    address_set_unit((uintptr_t)to, (uintptr_t)g | UNIT_HUGE);
+    lock_drop(&huge_lock);
+    resized(g, need, start);
+    return to;
+}
+
+size_t huge_purge(uint32_t now_ms, uint32_t age_ms)
+{
+    size_t bytes = 0;
+
+    if (!cached_bytes)                                  /* a racy look: the next purge sees it */
+        return 0;
+    lock_take(&huge_lock, hak_my_slot());
+    for (struct huge **at = &cached; *at;) {
+        struct huge *g = *at;
+        if (age_ms && (int32_t)(now_ms - g->freed_ms) < (int32_t)age_ms) {
+            at = &g->next;
+            continue;
+        }
+        uncache(at);
+        bytes += g->bytes;
+        drop(g);
+    }
+    lock_drop(&huge_lock);
+    return bytes;
+}
+
+/* The lists are made again from the states; a mapping in CACHED whose free had not come as far as
+ * the list is found as well. */
+void huge_after_fork(const void *self)
+{
+    if (!lock_after_fork(&huge_lock, self))
+        return;
+    cached = unused = NULL;
+    cached_bytes = 0;
+    for (struct huge *g = all; g; g = g->all) {
+        uint32_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
+        if (state == HUGE_CACHED && g->base) {
+            g->next = cached;
+            cached = g;
+            cached_bytes += g->bytes;
+        } else if (state == HUGE_UNUSED) {
+            g->next = unused;
+            unused = g;
+        }
+    }
+}
+
+void huge_count_inherited(void)
+{
+    size_t bytes = 0;
+
+    for (struct huge *g = all; g; g = g->all)
+        if (g->base)
+            bytes += g->bytes;
+    hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), bytes);
+    GLOBAL_ADD(huge_cached, cached_bytes);
+}

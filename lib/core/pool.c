@@ -1,0 +1,528 @@
+/* pool.c: the shared pool (pool.h). */
+#include "lib/core/pool.h"
+#include "lib/base/lock.h"
+#include "lib/base/os.h"
+#include "lib/core/hint.h"
+#include "lib/core/huge.h"
+
+#include <string.h>
+
+#define LEVELS 6                                        /* hint[L]: a run of 2^L slabs may be free */
+#define ALL_FREE UINT32_MAX
+_Static_assert(1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
+
+struct pool {
+    struct hint hint[LEVELS];
+};
+
+static struct pool pool_shared;
+static struct pool *pool_of_row[HAK_ROWS];              /* pool.per_class: made when first needed */
+static bool pool_per_class;
+static uint64_t thp_from;                               /* os.thp */
+
+static struct superslab *_Atomic table[HINT_MAX];
+static _Atomic uint32_t table_used;
+
+/* Under the lock: the LRU (a ring around `lru`, newest first), the list of GONE structs, and every
+ * change of superslab.state. */
+static struct lock pool_lock;
+static struct superslab lru = { .next = &lru, .prev = &lru };
+static uint32_t lru_count;
+static struct superslab *gone;
+static struct lock purge_lock;                          /* one purge at a time */
+
+_Atomic uint32_t core_now_ms;
+static _Atomic uint32_t knob_lru_max = 16, knob_decay_ms = 500;
+
+void pool_init(const union hak_knobs *knobs)
+{
+    pool_per_class = knobs->pool_per_class;
+    thp_from = knobs->os_thp;
+    atomic_store_explicit(&core_now_ms, (uint32_t)(os_now_ns() / 1000000), memory_order_relaxed);
+}
+
+void core_apply(const union hak_knobs *knobs)
+{
+    atomic_store_explicit(&knob_lru_max, (uint32_t)knobs->pool_lru_max, memory_order_relaxed);
+    atomic_store_explicit(&knob_decay_ms, (uint32_t)knobs->os_decay_ms, memory_order_relaxed);
+    huge_cache_limit(knobs->os_huge_cache * MIB);
+}
+
+uint32_t core_decay_ms(void)
+{
+    return atomic_load_explicit(&knob_decay_ms, memory_order_relaxed);
+}
+
+unsigned pool_superslabs(void)
+{
+    return atomic_load_explicit(&table_used, memory_order_acquire);
+}
+
+struct superslab *pool_superslab(unsigned index)
+{
+    return atomic_load_explicit(&table[index], memory_order_acquire);
+}
+
+static uint32_t mask_of(unsigned first, unsigned run)
+{
+    return (run == SS_SLABS ? UINT32_MAX : (1u << run) - 1) << first;
+}
+
+/* The positions at which `run` bits in a row are set. */
+static uint32_t runs_in(uint32_t map, unsigned run)
+{
+    for (unsigned have = 1; have < run;) {
+        unsigned step = have < run - have ? have : run - have;
+        map &= map >> step;
+        have += step;
+    }
+    return map;
+}
+
+static unsigned level_of(unsigned run)                  /* the smallest L with 2^L >= run */
+{
+    return run == 1 ? 0 : log2_floor(run - 1) + 1;
+}
+
+static struct pool *pool_for(unsigned row)
+{
+    if (likely(!pool_per_class))
+        return &pool_shared;
+    lock_take(&pool_lock, NULL);
+    if (!pool_of_row[row])
+        pool_of_row[row] = os_meta(sizeof(struct pool));
+    lock_drop(&pool_lock);
+    return pool_of_row[row];
+}
+
+/* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Single slabs are
+ * taken from the bottom, runs from the top, so that runs find room. */
+static unsigned choose(struct superslab *ss, uint32_t fits, unsigned run, bool *reused)
+{
+    uint32_t dirty = fits & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
+
+    *reused = dirty != 0;
+    if (dirty)
+        fits = dirty;
+    return run == 1 ? (unsigned)__builtin_ctz(fits) : 31 - (unsigned)__builtin_clz(fits);
+}
+
+static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)
+{
+    struct slab *slab = &ss->slab[first];
+    uint32_t mask = mask_of(first, run);
+    uint32_t was_dirty = atomic_fetch_or_explicit(&ss->dirty_map, mask, memory_order_relaxed) & mask;
+
+    for (unsigned i = 0; i < run; i++)
+        slab[i].lead = (uint8_t)i;
+    slab->base = ss->base + first * SLAB_SIZE;
+    slab->free = NULL;
+    slab->used = slab->carved = 0;
+    slab->bin = (uint16_t)row;
+    slab->run = (uint8_t)run;
+    slab->list = ON_NONE;
+    slab->clean = was_dirty == 0;
+    slab->size = row < HAK_BINS ? bin_info[row].size : 0;
+    slab->capacity = row < HAK_BINS ? (uint32_t)(run * SLAB_SIZE / slab->size) : 1;
+    atomic_store_explicit(&slab->owner, NULL, memory_order_relaxed);
+    slab->kind = row < HAK_BINS ? SLAB_BIN : SLAB_LARGE;
+    return slab;
+}
+
+/* Stages 1 and 2 on one SuperSlab.  The acquire pairs with the release in pool_give: what the last
+ * owner wrote to the slabs and their structs comes before what the next one does. */
+static struct slab *claim(struct superslab *ss, unsigned row, unsigned run)
+{
+    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+
+    for (;;) {
+        bool reused;
+        uint32_t fits = runs_in(map, run);
+        if (!fits)
+            return NULL;
+        unsigned first = choose(ss, fits, run, &reused);
+        if (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask_of(first, run),
+                                                   memory_order_acquire, memory_order_relaxed))
+            continue;
+        struct hak_slot_full *slot = hak_my_slot();
+        if (reused)
+            COUNT(slot->thread.pool_reuse, 1);
+        else
+            COUNT(slot->thread.pool_claim, 1);
+        return hand_out(ss, first, row, run);
+    }
+}
+
+static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
+{
+    unsigned level = level_of(run);
+    struct hint *h = &pool->hint[level];
+    uint32_t i;
+
+    while ((i = hint_first(h)) != HINT_NONE) {
+        struct superslab *ss = pool_superslab(i);
+        struct slab *slab = ss->pool == pool ? claim(ss, row, run) : NULL;
+        if (slab)
+            return slab;
+        hint_clear(h, i);
+        if (ss->pool == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
+            hint_set(h, i);
+    }
+    return NULL;
+}
+
+static void set_hints(struct superslab *ss, uint32_t map)
+{
+    for (unsigned level = 0; level < LEVELS && runs_in(map, 1u << level); level++)
+        hint_set(&ss->pool->hint[level], ss->index);
+}
+
+/* ---- stage 3: under the pool's lock ---- */
+
+static void lru_push(struct superslab *ss)
+{
+    ss->next = lru.next;
+    ss->prev = &lru;
+    ss->next->prev = ss;
+    lru.next = ss;
+    lru_count++;
+    atomic_store_explicit(&ss->state, SS_LRU, memory_order_relaxed);
+    GLOBAL_ADD(ss_lru, 1);
+    GLOBAL_ADD(ss_live, -1);
+}
+
+static void lru_remove(struct superslab *ss)
+{
+    ss->prev->next = ss->next;
+    ss->next->prev = ss->prev;
+    lru_count--;
+    GLOBAL_ADD(ss_lru, -1);
+}
+
+static struct superslab *new_struct(void)
+{
+    struct superslab *ss = gone;
+
+    if (ss) {
+        gone = ss->next;
+        return ss;
+    }
+    uint32_t index = atomic_load_explicit(&table_used, memory_order_relaxed);
+    if (index == HINT_MAX || !(ss = os_meta(sizeof *ss)))
+        return NULL;
+    ss->index = index;
+    atomic_store_explicit(&table[index], ss, memory_order_release);
+    atomic_store_explicit(&table_used, index + 1, memory_order_release);
+    return ss;
+}
+
+static struct superslab *map_superslab(void)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+    uint64_t start = os_now_ns();
+    char *base = os_map(SS_SIZE, SS_SIZE);
+    struct superslab *ss = base && address_reserve((uintptr_t)base, SS_SIZE) ? new_struct() : NULL;
+
+    if (!ss) {
+        if (base)
+            os_unmap(base, SS_SIZE);
+        return NULL;
+    }
+    hak_hist_add(slot->hist.os_map, os_now_ns() - start);
+    COUNT(slot->thread.os_map, 1);
+    hak_trace(HAK_TRACE_OS_MAP, 0xFFFF, SS_SIZE);
+    ss->base = base;
+    atomic_store_explicit(&ss->dirty_map, 0, memory_order_relaxed);
+    GLOBAL_ADD(ss_created, 1);
+    hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), SS_SIZE);
+
+    uint64_t mapped = atomic_load_explicit(hak_global(ss_live), memory_order_relaxed) + lru_count + 1;
+    uint64_t peak = atomic_load_explicit(hak_global(ss_peak), memory_order_relaxed);
+    if (mapped > peak)
+        GLOBAL_ADD(ss_peak, mapped - peak);
+    if (thp_from && mapped >= thp_from)
+        os_hugepages(base, SS_SIZE);
+    return ss;
+}
+
+/* A SuperSlab with all slabs claimed by the caller. */
+static struct superslab *acquire(struct pool *pool)
+{
+    struct superslab *ss = lru.next;
+
+    if (ss != &lru)
+        lru_remove(ss);
+    else if (!(ss = map_superslab()))
+        return NULL;
+    ss->pool = pool;
+    atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
+    GLOBAL_ADD(ss_live, 1);
+    address_set_unit((uintptr_t)ss->base, (uintptr_t)ss);
+    return ss;
+}
+
+static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned run)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+    uint64_t start = os_now_ns();
+    bool reused;
+
+    lock_take(&pool_lock, slot);
+    struct slab *slab = take_live(pool, row, run);      /* somebody may have been faster */
+    struct superslab *ss = slab ? NULL : acquire(pool);
+    if (ss) {
+        unsigned first = choose(ss, runs_in(ALL_FREE, run), run, &reused);
+        slab = hand_out(ss, first, row, run);
+        atomic_store(&ss->free_map, ALL_FREE & ~mask_of(first, run));
+        set_hints(ss, ALL_FREE & ~mask_of(first, run));
+        COUNT(slot->thread.pool_acquire, 1);
+    }
+    lock_drop(&pool_lock);
+    hak_hist_add(slot->hist.ss_acquire, os_now_ns() - start);
+    hak_trace(HAK_TRACE_SS_ACQUIRE, row, run);
+    return slab;
+}
+
+struct slab *pool_take(unsigned row, unsigned run)
+{
+    struct pool *pool = pool_for(row);
+
+    if (unlikely(!pool))
+        return NULL;
+    struct slab *slab = take_live(pool, row, run);
+    return likely(slab != NULL) ? slab : take_new(pool, row, run);
+}
+
+/* ---- giving back ---- */
+
+/* Out of the LRU and back to the kernel, unless it has no room to split the mapping. */
+static bool unmap_superslab(struct superslab *ss)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+    uint64_t start = os_now_ns();
+
+    address_set_unit((uintptr_t)ss->base, 0);
+    if (!os_unmap(ss->base, SS_SIZE))
+        return false;
+    hak_hist_add(slot->hist.os_unmap, os_now_ns() - start);
+    COUNT(slot->thread.os_unmap, 1);
+    hak_trace(HAK_TRACE_OS_UNMAP, 0xFFFF, SS_SIZE);
+    lru_remove(ss);
+    ss->base = NULL;
+    ss->next = gone;
+    gone = ss;
+    atomic_store_explicit(&ss->state, SS_GONE, memory_order_relaxed);
+    GLOBAL_ADD(ss_unmapped, 1);
+    GLOBAL_ADD(mapped, -SS_SIZE);
+    return true;
+}
+
+/* Returns the bytes given back. */
+static size_t lru_trim(uint32_t keep)
+{
+    size_t bytes = 0;
+
+    while (lru_count > keep && unmap_superslab(lru.prev))
+        bytes += SS_SIZE;
+    return bytes;
+}
+
+/* All slabs of it are free: claim them all and put it into the LRU.  Whoever is faster with a claim
+ * of a slab wins, and it stays live. */
+static hak_cold void retire(struct superslab *ss)
+{
+    uint32_t all = ALL_FREE;
+
+    lock_take(&pool_lock, hak_my_slot());
+    if (atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
+        atomic_compare_exchange_strong_explicit(&ss->free_map, &all, 0, memory_order_acquire,
+                                                memory_order_relaxed)) {
+        lru_push(ss);
+        lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
+    }
+    lock_drop(&pool_lock);
+    hak_trace(HAK_TRACE_SS_RELEASE, 0xFFFF, SS_SIZE);
+}
+
+/* Makes slabs nobody's.  The release pairs with the acquire in claim. */
+static void release_slabs(struct superslab *ss, uint32_t mask)
+{
+    atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
+                          memory_order_relaxed);
+    uint32_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
+    if (map == ALL_FREE)
+        retire(ss);
+    else
+        set_hints(ss, map);
+}
+
+static unsigned index_of(struct superslab *ss, struct slab *slab)
+{
+    return (unsigned)(slab - ss->slab);
+}
+
+void pool_give(struct slab *slab)
+{
+    struct superslab *ss = superslab_of(slab->base);
+
+    slab->kind = SLAB_FREE;
+    COUNT(hak_my_slot()->thread.pool_release, 1);
+    release_slabs(ss, mask_of(index_of(ss, slab), slab->run));
+}
+
+static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
+{
+    unsigned first = index_of(ss, slab);
+
+    if (first + run > SS_SLABS)
+        return false;
+    uint32_t more = mask_of(first + slab->run, run - slab->run);
+    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    do {
+        if ((map & more) != more)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~more, memory_order_acquire,
+                                                    memory_order_relaxed));
+    atomic_fetch_or_explicit(&ss->dirty_map, more, memory_order_relaxed);
+    for (unsigned i = slab->run; i < run; i++)
+        slab[i].lead = (uint8_t)i;
+    slab->run = (uint8_t)run;
+    return true;
+}
+
+bool pool_resize(struct slab *slab, unsigned run)
+{
+    struct superslab *ss = superslab_of(slab->base);
+    unsigned had = slab->run;
+
+    if (run > had)
+        return grow(ss, slab, run);
+    if (run < had) {
+        slab->run = (uint8_t)run;
+        release_slabs(ss, mask_of(index_of(ss, slab) + run, had - run));
+    }
+    return true;
+}
+
+/* ---- purging ---- */
+
+static size_t purge_range(struct superslab *ss, uint32_t mask)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+    size_t bytes = 0;
+
+    while (mask) {
+        unsigned first = (unsigned)__builtin_ctz(mask);
+        unsigned run = mask >> first == UINT32_MAX ? SS_SLABS : (unsigned)__builtin_ctz(~(mask >> first));
+        uint64_t start = os_now_ns();
+        if (os_purge(ss->base + first * SLAB_SIZE, run * SLAB_SIZE)) {
+            atomic_fetch_and_explicit(&ss->dirty_map, ~mask_of(first, run), memory_order_relaxed);
+            bytes += run * SLAB_SIZE;
+        }
+        hak_hist_add(slot->hist.os_unmap, os_now_ns() - start);
+        COUNT(slot->thread.os_purge, 1);
+        mask &= ~mask_of(first, run);
+    }
+    COUNT(slot->thread.os_purge_bytes, bytes);
+    hak_trace(HAK_TRACE_OS_PURGE, 0xFFFF, bytes);
+    return bytes;
+}
+
+/* The free slabs of a live SuperSlab: claimed like any others, purged, given back. */
+static size_t purge_live(struct superslab *ss)
+{
+    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed), mask;
+
+    do {
+        mask = map & atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
+        if (!mask)
+            return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask, memory_order_acquire,
+                                                    memory_order_relaxed));
+    size_t bytes = purge_range(ss, mask);
+    release_slabs(ss, mask);
+    return bytes;
+}
+
+static bool aged(struct superslab *ss, uint32_t now_ms, uint32_t age_ms)
+{
+    return (int32_t)(now_ms - atomic_load_explicit(&ss->freed_ms, memory_order_relaxed)) >= (int32_t)age_ms;
+}
+
+static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
+{
+    size_t bytes = 0;
+
+    lock_take(&pool_lock, hak_my_slot());
+    for (struct superslab *ss = lru.next; ss != &lru; ss = ss->next) {
+        uint32_t dirty = atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
+        if (dirty && aged(ss, now_ms, age_ms))
+            bytes += purge_range(ss, dirty);
+    }
+    bytes += lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
+    lock_drop(&pool_lock);
+    return bytes;
+}
+
+size_t pool_purge(uint32_t now_ms, uint32_t age_ms)
+{
+    size_t bytes = 0;
+
+    if (!lock_try(&purge_lock, hak_my_slot()))
+        return 0;
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        if (atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE && aged(ss, now_ms, age_ms))
+            bytes += purge_live(ss);
+    }
+    bytes += purge_lru(now_ms, age_ms);
+    lock_drop(&purge_lock);
+    return bytes;
+}
+
+/* ---- fork ---- */
+
+/* The lists are made again from the states of the structs.  What another thread had claimed when
+ * the process forked stays claimed: it is lost to the child, and harms nobody. */
+static void rebuild_lists(void)
+{
+    lru.next = lru.prev = &lru;
+    lru_count = 0;
+    gone = NULL;
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        switch (atomic_load_explicit(&ss->state, memory_order_relaxed)) {
+        case SS_LRU:
+            ss->next = lru.next;
+            ss->prev = &lru;
+            ss->next->prev = ss;
+            lru.next = ss;
+            lru_count++;
+            break;
+        case SS_GONE:
+            ss->next = gone;
+            gone = ss;
+            break;
+        }
+    }
+}
+
+void pool_after_fork(const void *self)
+{
+    lock_after_fork(&purge_lock, self);
+    if (lock_after_fork(&pool_lock, self))
+        rebuild_lists();
+}
+
+void pool_count_inherited(void)
+{
+    unsigned live = 0;
+
+    for (unsigned i = 0; i < pool_superslabs(); i++)
+        live += atomic_load_explicit(&pool_superslab(i)->state, memory_order_relaxed) == SS_LIVE;
+    GLOBAL_ADD(ss_live, live);
+    GLOBAL_ADD(ss_lru, lru_count);
+    GLOBAL_ADD(ss_created, live + lru_count);
+    GLOBAL_ADD(ss_peak, live + lru_count);
+    hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), (live + lru_count) * SS_SIZE);
+}

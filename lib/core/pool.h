@@ -1,0 +1,50 @@
+/* pool.h: the shared pool: the SuperSlabs of the process and their free slabs.
+ *
+ *   stage 1  an empty slab, used before            lock-free: compare-exchange on free_map
+ *   stage 2  an unused slab of a live SuperSlab    the same
+ *   stage 3  a SuperSlab from the LRU or the OS    under the pool's lock
+ *
+ * Which calls may run together: all of them, from any thread, unless it says otherwise. */
+#ifndef HAK_POOL_H
+#define HAK_POOL_H
+
+#include "lib/base/hooks.h"
+#include "lib/core/superslab.h"
+
+/* Takes a run of 1 to 32 slabs.  The first one's struct comes back with base, run, clean, and
+ * `lead` set in all; kind SLAB_BIN or SLAB_LARGE, owner NULL, nothing used, nothing carved.
+ * `row`: the bin, or HAK_ROW_LARGE.  NULL: no memory. */
+struct slab *pool_take(unsigned row, unsigned run);
+
+/* Gives a run back; nobody may know its blocks any more and its owner words must be 0. */
+void pool_give(struct slab *slab);
+
+/* Shortens a run to its first `run` slabs, or makes it longer where the slabs behind it are free.
+ * False (only when growing): they are not. */
+bool pool_resize(struct slab *slab, unsigned run);
+
+/* Gives the pages of free slabs back that nobody has used for `age_ms`, and unmaps what the LRU
+ * holds beyond pool.lru_max.  Bytes given back.  One thread at a time does it, others return 0. */
+size_t pool_purge(uint32_t now_ms, uint32_t age_ms);
+
+/* Knobs that the core obeys; by any thread that applies a generation, each value idempotent. */
+void core_apply(const union hak_knobs *knobs);
+uint32_t core_decay_ms(void);
+
+/* The number of SuperSlab structs made, and each of them (NULL: not made yet). */
+unsigned pool_superslabs(void);
+struct superslab *pool_superslab(unsigned index);
+
+/* In the child of a fork; `self`: the forking thread's heap, as given to lock_take. */
+void pool_after_fork(const void *self);
+
+/* There, once the child's counters are in place: adds what it inherited to the gauges. */
+void pool_count_inherited(void);
+
+/* Before the first use: pool.per_class and os.thp are read here. */
+void pool_init(const union hak_knobs *knobs);
+
+/* Coarse time for decay: milliseconds, as of the last tick of any thread. */
+extern _Atomic uint32_t core_now_ms;
+
+#endif

@@ -1,0 +1,45 @@
+/* sizes.c: the tables of sizes.h, from abi/sizes.def. */
+#include "lib/core/sizes.h"
+
+const struct bin_info bin_info[HAK_BINS] = {
+#define BIN(bytes, klass, slabs, fc) { .size = bytes, .fast_cache = fc, .cls = klass, .run = slabs },
+#include "abi/sizes.def"
+#undef BIN
+};
+
+#define BIN(bytes, klass, slabs, fc)                                                              \
+    _Static_assert((bytes) == 8 || (bytes) % 16 == 0, "blocks of 16 bytes and more are aligned to 16");  \
+    _Static_assert((slabs) * SLAB_SIZE / (bytes) >= 16, "a run holds at least 16 blocks");        \
+    _Static_assert((bytes) <= TINY_MAX ? (bytes) % 8 == 0 : (bytes) % 256 == 0, "on the table's grid");
+#include "abi/sizes.def"
+#undef BIN
+
+uint8_t tiny_bin[(TINY_MAX >> TINY_STEP) + 1];
+uint8_t mid_bin[(MID_MAX >> MID_STEP) + 1];
+
+void sizes_init(void)
+{
+    unsigned b = 0;
+
+    for (size_t i = 0; i <= TINY_MAX >> TINY_STEP; i++) {
+        while (bin_info[b].size < i << TINY_STEP)
+            b++;
+        tiny_bin[i] = (uint8_t)b;
+    }
+    for (size_t i = (TINY_MAX >> MID_STEP) + 1; i <= MID_MAX >> MID_STEP; i++) {
+        while (bin_info[b].size < i << MID_STEP)
+            b++;
+        mid_bin[i] = (uint8_t)b;
+    }
+}
+
+/* A run starts at a multiple of 64 KiB, so that a block is as aligned as its size. */
+unsigned bin_of_aligned(size_t n, size_t align)
+{
+    if (n < align)
+        n = align;
+    for (unsigned b = n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n); b < HAK_BINS; b++)
+        if ((bin_info[b].size & (align - 1)) == 0)
+            return b;
+    return HAK_BINS;
+}

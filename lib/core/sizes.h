@@ -1,0 +1,49 @@
+/* sizes.h: requests to bins.  The bins themselves are declared in abi/sizes.def. */
+#ifndef HAK_SIZES_H
+#define HAK_SIZES_H
+
+#include "abi/layout.h"
+#include "lib/base/base.h"
+
+#define TINY_MAX   ((size_t)1024)
+#define MID_MAX    (32 * KIB)
+#define LARGE_MAX  (1 * MIB)                /* above: huge */
+
+#define TINY_STEP  3                        /* a request's slot in tiny_bin: 8-byte steps */
+#define MID_STEP   8                        /* in mid_bin: 256-byte steps */
+
+struct bin_info {
+    uint32_t size;
+    uint16_t fast_cache;                    /* capacity of L1, blocks */
+    uint8_t  cls;                           /* class number */
+    uint8_t  run;                           /* slabs in a run */
+};
+
+extern const struct bin_info bin_info[HAK_BINS];
+
+/* Filled by sizes_init; before that all zero, which leads every request to a slow path. */
+extern uint8_t tiny_bin[(TINY_MAX >> TINY_STEP) + 1];
+extern uint8_t mid_bin[(MID_MAX >> MID_STEP) + 1];
+void sizes_init(void);
+
+hak_inline unsigned bin_of_tiny(size_t n)   /* n <= TINY_MAX */
+{
+    return tiny_bin[(n + 7) >> TINY_STEP];
+}
+
+hak_inline unsigned bin_of_mid(size_t n)    /* TINY_MAX < n <= MID_MAX */
+{
+    return mid_bin[(n + 255) >> MID_STEP];
+}
+
+/* The smallest bin of at least n bytes (n <= MID_MAX) whose blocks are all aligned to `align`, a
+ * power of two up to MID_MAX; HAK_BINS if there is none. */
+unsigned bin_of_aligned(size_t n, size_t align);
+
+/* Slabs that hold n bytes. */
+hak_inline unsigned slabs_of(size_t n)
+{
+    return (unsigned)((n + SLAB_SIZE - 1) >> SLAB_SHIFT);
+}
+
+#endif

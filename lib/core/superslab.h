@@ -1,0 +1,94 @@
+/* superslab.h: SuperSlabs and slabs: the structs and what always holds of them.
+ *
+ *   SuperSlab, 2 MiB, aligned                        its metadata, elsewhere
+ *   +------+------+---------------------+-----       struct superslab
+ *   |slab 0|slab 1| run of 2 slabs (mid)| ...          free_map  1 bit a slab: nobody's
+ *   +------+------+---------------------+-----         slab[32]  one struct a slab; the first of
+ *    64 KiB                                                      a run stands for the run
+ *
+ * Metadata is never inside the span and never freed (type-stable): a stale pointer to it reads a
+ * struct of the same type, and an unmapped SuperSlab's struct is used again for the next one.
+ *
+ * A bit of free_map moves 1 -> 0 by compare-exchange (whoever does it owns the slabs) and 0 -> 1 by
+ * fetch-or of the owner.  Everything in struct slab belongs to the owner of the slab:
+ *
+ *   run of a bin   the heap in `owner`: only its thread touches free, used, carved and the links
+ *   large          nobody: the block's user, who is the only one to name it, frees it
+ *   free           whoever wins the free_map bit
+ *
+ * In a run of a bin, with C = capacity:
+ *   blocks on `free` + (C - carved) + used = C,   carved <= C
+ *   used = blocks in user hands + in caches, SLL, remote batches and remote queues
+ */
+#ifndef HAK_SUPERSLAB_H
+#define HAK_SUPERSLAB_H
+
+#include "lib/base/base.h"
+#include "lib/core/address.h"
+#include "lib/core/sizes.h"
+
+struct heap;
+
+struct block {                          /* a free block holds the next one */
+    struct block *next;
+};
+
+enum slab_kind { SLAB_FREE, SLAB_BIN, SLAB_LARGE };
+enum slab_list { ON_NONE, ON_AVAIL, ON_FULL };
+
+struct slab {
+    struct block *free;                 /* given back and not handed out again */
+    uint32_t used;                      /* blocks out of the slab */
+    uint32_t carved;                    /* blocks ever cut, from the start of the run on */
+    uint32_t capacity;                  /* blocks in the run */
+    uint32_t size;                      /* bytes of a block */
+    char *base;                         /* first byte of the run */
+    struct heap *_Atomic owner;         /* whose; NULL for large and free */
+    struct slab *next, *prev;           /* in one of the owner's lists */
+    uint16_t bin;
+    uint8_t run;                        /* slabs in the run */
+    uint8_t lead;                       /* of any slab of a run: slabs back to the first */
+    uint8_t kind;                       /* enum slab_kind */
+    uint8_t list;                       /* enum slab_list */
+    uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
+};
+_Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
+
+enum ss_state { SS_GONE, SS_LIVE, SS_LRU };
+
+struct superslab {
+    char *base;
+    uint32_t index;                     /* in the table and the hints; for life */
+    _Atomic uint32_t free_map;          /* 1: the slab is nobody's */
+    _Atomic uint32_t dirty_map;         /* 1: the slab may have pages; cleared by a purge */
+    _Atomic uint32_t freed_ms;          /* when a slab was last given back */
+    _Atomic uint32_t state;             /* enum ss_state; changed under the pool's lock */
+    struct pool *pool;                  /* the shared one, or the bin's own (pool.per_class) */
+    struct superslab *next, *prev;      /* in the LRU, or `next` in the list of GONE ones */
+    struct slab slab[SS_SLABS];
+};
+
+/* The SuperSlab or huge mapping of an address, told apart by the low bit. */
+#define UNIT_HUGE ((uintptr_t)1)
+
+hak_inline struct superslab *superslab_of(const void *p)
+{
+    uintptr_t unit = address_unit((uintptr_t)p);
+
+    return unit & UNIT_HUGE ? NULL : (struct superslab *)unit;
+}
+
+/* The first slab of the run that p lies in; p is in a SuperSlab. */
+hak_inline struct slab *slab_in(struct superslab *ss, const void *p)
+{
+    unsigned i = ((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS;
+
+    return &ss->slab[i - ss->slab[i].lead];
+}
+
+hak_inline struct slab *slab_of(const void *p)
+{
+    return slab_in(superslab_of(p), p);
+}
+
+#endif
