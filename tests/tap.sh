@@ -1,6 +1,6 @@
 # tap.sh: test results in the Test Anything Protocol, for shell tests (bash).
 #
-#   . "${HAK_SRC:-.}/tests/tap.sh"
+#   . "$(dirname "$0")/tap.sh"
 #   need redis-server redis-server      # program, apt package: without it the test fails
 #   ok 'the name is gone' test ! -e "$name"
 #   is "$(cat out)" "16" 'sixteen hits'
@@ -14,7 +14,7 @@
 #   preloaded COMMAND…   run it under the library
 #   in_background COMMAND…  start it, its pid is in $!; it is killed at the test's end
 #   wait_until COMMAND…  try it every 20 ms until it succeeds; fails after 30 seconds
-#   diag TEXT            a comment for who reads a failure
+#   diag TEXT            a comment for who reads a failure; at most 60 lines
 set -u
 : "${HAK_SRC:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
 : "${HAK_BUILD:=$HAK_SRC/build}"
@@ -39,7 +39,7 @@ tap_cleanup() {
 trap tap_cleanup EXIT
 trap 'exit 99' HUP INT TERM
 
-diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+diag() { printf '%s\n' "$*" | head -n 60 | sed 's/^/# /'; }
 tap_result() {  # STATUS DESCRIPTION
     tap_count=$((tap_count + 1))
     if [ "$1" -eq 0 ]; then

@@ -1,0 +1,62 @@
+# manuals.sh: the manual pages are sound and say what the tables and the library say.
+. "$(dirname "$0")/tap.sh"
+need mandoc mandoc
+
+pages="$HAK_BUILD/man/hakmem.7 $HAK_SRC/man/hakmem.3 $HAK_SRC/man/hakctl.1"
+[ -e "$HAK_SRC/man/hakstat.1" ] && pages+=" $HAK_SRC/man/hakstat.1"
+for page in $pages; do
+    # Whether the pages of others are installed is the machine's matter.
+    is "$(mandoc -Tlint "$page" 2>&1 | grep -v 'referenced manual not found\|outdated mandoc.db')" '' \
+        "mandoc finds nothing to say about ${page##*/}"
+done
+for page in $pages; do
+    for section in 'EXIT STATUS' EXAMPLES; do
+        case $page in *.3) continue ;; esac
+        ok "${page##*/} has the section $section" grep -q "^\.Sh $section\$" "$page"
+    done
+done
+
+plain=$(mandoc -Tascii -Owidth=72 "$HAK_BUILD/man/hakmem.7" | sed 's/.\x08//g' | tr -s ' \n' ' ')
+has() {  # TEXT DESCRIPTION
+    [[ $plain == *"$1"* ]]
+    tap_result $? "$2" || diag "not in hakmem(7): $1"
+}
+
+# The tables, read here by other means than those that made the page.
+rows() {  # FILE MACRO: its rows, one a line
+    sed -nE "/^$2\(/ { :more; /\"\)\$/! { N; b more }; s/\n */ /g; p }" "$1"
+}
+knobs=0
+while IFS= read -r row; do
+    knobs=$((knobs + 1))
+    name=$(sed -E 's/^[^"]*"([^"]*)".*/\1/' <<<"$row")
+    alias=$(sed -nE 's/.*"(HAKMEM_[A-Z0-9_]*)".*/\1/p' <<<"$row")
+    help=$(sed -E 's/.*"([^"]*)"\)$/\1/' <<<"$row")
+    read -r type context min max def < <(sed -E \
+        's/^[^"]*"[^"]*", ([A-Z]+), ([A-Z]+), "[^"]*", ([^,]+), ([^,]+), ([^,]+),.*/\1 \2 \3 \4 \5/' <<<"$row")
+    [ "$type" != MASK ] || min=0x0
+    env=$(tr a-z. A-Z_ <<<"HAKMEM_$name")
+    has "$name ${help}" "$name: help"
+    has "environment $env${alias:+, $alias} type ${type,,}" "$name: ENV${alias:+, alias} and type"
+    has "range $min to $max default $def context ${context,,}" "$name: range, default, context"
+done < <(rows "$HAK_SRC/abi/knobs.def" KNOB)
+is "$knobs" "$(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def")" 'every row of knobs.def was looked at'
+
+stats=0
+for kind in BIN_STAT THREAD_STAT HIST GLOBAL_STAT WALK_STAT; do
+    while IFS= read -r row; do
+        stats=$((stats + 1))
+        name=$(sed -E 's/^[^"]*"([^"]*)".*/\1/' <<<"$row")
+        help=$(sed -E 's/.*"([^"]*)"\)$/\1/' <<<"$row")
+        has "$name" "$name: named"
+        has "$help" "$name: help"
+    done < <(rows "$HAK_SRC/abi/stats.def" $kind)
+done
+is "$stats" "$(grep -cE '^(BIN_STAT|THREAD_STAT|HIST|GLOBAL_STAT|WALK_STAT)\(' "$HAK_SRC/abi/stats.def")" \
+    'every row of stats.def was looked at'
+for size in $(sed -nE 's/^BIN\( *([0-9]+),.*/\1/p' "$HAK_SRC/abi/sizes.def"); do
+    [[ $plain =~ [\ ,]$size[\ ,] ]]
+    tap_result $? "bin of $size bytes" || diag 'not in hakmem(7)'
+done
+
+done_testing
