@@ -41,6 +41,10 @@ struct shm_error {
     char text[400];
 };
 
+/* Fills *err (NULL is fine) and returns code. */
+int shm_fail(struct shm_error *err, enum shm_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* ---- Finding ------------------------------------------------------------------------------- */
 
 /* A segment found on this machine. */
@@ -68,10 +72,11 @@ int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err);
 /* Removes dead segments that the caller may remove (its own; all for root), but for the `keep`
  * newest.  Re-checks lock, inode and pid of each before it unlinks.  dry_run: removes nothing.
  * Calls removed(proc, ctx) for each (may be NULL).  Returns how many. */
-size_t shm_gc(size_t keep, bool own_uid_only, bool dry_run,
+size_t shm_gc(size_t keep, bool dry_run,
               void (*removed)(const struct shm_proc *, void *ctx), void *ctx);
 
-/* What every tool does at its start: drops its own uid's dead segments beyond the newest 16. */
+/* What every tool does at its start: drops its own uid's dead segments in /dev/shm beyond the
+ * newest 16. */
 void shm_gc_at_start(void);
 
 /* ---- Attaching and descriptors ------------------------------------------------------------- */
@@ -83,6 +88,9 @@ struct shm_seg {
     struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that lie in the file */
     struct hak_bin_desc   *bins;     unsigned bin_count;
     struct hak_class_desc *classes;  unsigned class_count;
+    /* For the sums, looked up once: the call counters in the order of struct shm_sums, and the
+     * bytes of the tiers without a block size.  NULL: this library version has none. */
+    const struct hak_stat_desc *calls[8], *bytes[4], *ticks;
     int      fd;
     bool     writable;          /* its file may be opened for writing */
     const uint8_t *map;         /* the whole file, read-only; only shm.c looks at it */
@@ -159,9 +167,14 @@ uint64_t shm_total(const struct shm_snap *snap, const struct hak_stat_desc *stat
 struct shm_sums {
     uint64_t allocs;            /* heap_v2_hits + fast_cache_hits + slow_allocs */
     uint64_t frees;             /* heap_v2_pushes + fast_cache_pushes + slow_frees + remote_frees */
-    uint64_t heap_v2_hits, fast_cache_hits, slow_allocs;
-    uint64_t heap_v2_pushes, fast_cache_pushes, slow_frees, remote_frees;
-    uint64_t realloc_in_place;
+    union {
+        struct {
+            uint64_t heap_v2_hits, fast_cache_hits, slow_allocs;
+            uint64_t heap_v2_pushes, fast_cache_pushes, slow_frees, remote_frees;
+            uint64_t realloc_in_place;
+        };
+        uint64_t calls[8];      /* the same, to go through */
+    };
     uint64_t inherited;         /* blocks live at fork; 0 for a single slot */
     uint64_t live;              /* inherited + allocs - frees, at least 0; for a single slot it
                                  * means little: other threads may free what it allocated */

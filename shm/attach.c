@@ -1,0 +1,359 @@
+/* attach.c: opens a segment and copies out what describes it.
+ *
+ * This is where mistrust lives: what has passed here can be used as offsets and counts by the other
+ * files.  Only the slots' number (state.slots_used) is checked later, each time it is read. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shm/internal.h"
+
+/* Files beyond this are no segment: 64 GiB is room for millions of threads. */
+#define SIZE_MOST (UINT64_C(64) << 30)
+
+/* ---- Reading and writing a mapping that may be cut off ------------------------------------- */
+
+static sigjmp_buf cut_off;
+static volatile sig_atomic_t guarded;
+
+static void on_sigbus(int sig)
+{
+    if (guarded)
+        siglongjmp(cut_off, 1);
+    signal(sig, SIG_DFL);       /* not ours: returning raises it again, and it kills */
+}
+
+static void install_guard(void)
+{
+    static bool installed;
+    if (installed)
+        return;
+    /* SA_NODEFER: the jump out of the handler leaves the signal unblocked. */
+    struct sigaction action = { .sa_handler = on_sigbus, .sa_flags = SA_NODEFER };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+    installed = true;
+}
+
+static bool copy_guarded(uint64_t *dst, const uint64_t *src, size_t len)
+{
+    install_guard();
+    if (sigsetjmp(cut_off, 0)) {
+        guarded = 0;
+        return false;
+    }
+    guarded = 1;
+    for (size_t i = 0; i < len / 8; i++)
+        __atomic_store_n(&dst[i], __atomic_load_n(&src[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    guarded = 0;
+    return true;
+}
+
+bool shm_copy_out(void *dst, const void *src, size_t len)
+{
+    bool whole = copy_guarded(dst, src, len);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);    /* what is read next is read later */
+    return whole;
+}
+
+bool shm_copy_in(void *dst, const void *src, size_t len)
+{
+    __atomic_thread_fence(__ATOMIC_RELEASE);    /* what was written before is seen before */
+    return copy_guarded(dst, src, len);
+}
+
+/* ---- Opening ------------------------------------------------------------------------------- */
+
+static int open_failed(struct shm_error *err)
+{
+    if (errno == EACCES || errno == EPERM)
+        return shm_fail(err, SHM_EPERM, "permission denied");
+    if (errno == ENOENT)
+        return shm_fail(err, SHM_EGONE, "its segment is gone");
+    if (errno == ELOOP)
+        return shm_fail(err, SHM_EIO, "its segment is a symbolic link");
+    return shm_fail(err, SHM_EIO, "can't open its segment: %s", strerror(errno));
+}
+
+int shm_open_file(int dir, const char *name, bool want_write, int *fd, struct shm_error *err)
+{
+    int flags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+    *fd = want_write ? openat(dir, name, O_RDWR | flags) : -1;
+    if (*fd < 0)
+        *fd = openat(dir, name, O_RDONLY | flags);
+    if (*fd < 0)
+        return open_failed(err);
+
+    struct stat st;
+    int code = SHM_OK;
+    if (fstat(*fd, &st))
+        code = shm_fail(err, SHM_EIO, "can't stat its segment: %s", strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        code = shm_fail(err, SHM_EIO, "its segment is not a regular file");
+    else if (st.st_nlink != 1)
+        code = st.st_nlink ? shm_fail(err, SHM_EIO, "its segment has %lu names, not one",
+                                      (unsigned long)st.st_nlink)
+                           : shm_fail(err, SHM_EGONE, "its segment is gone");
+    else if ((uint64_t)st.st_size < sizeof(struct hak_seg_header)
+             || (uint64_t)st.st_size > SIZE_MOST)
+        code = shm_fail(err, SHM_EIO, "its segment is damaged: %lld bytes", (long long)st.st_size);
+    if (code)
+        close(*fd);
+    return code;
+}
+
+static int damaged(struct shm_error *err, const char *what)
+{
+    return shm_fail(err, SHM_EIO, "its segment is damaged: %s", what);
+}
+
+/* A table of count rows of size bytes each, at off: wholly in the file, rows at least `least`. */
+static bool table_fits(uint64_t total, uint64_t off, uint64_t count, uint64_t size, uint64_t least)
+{
+    return size >= least && size <= 65536 && count <= 65536 && off <= total
+        && count * size <= total - off;
+}
+
+/* An area of its own pages. */
+static bool area_fits(uint64_t total, uint64_t off, uint64_t size, uint64_t least)
+{
+    return off % (uint64_t)sysconf(_SC_PAGESIZE) == 0 && size >= least && off <= total
+        && size <= total - off;
+}
+
+static int check_header(const struct hak_seg_header *h, uint64_t file_size, struct shm_error *err)
+{
+    uint64_t total = h->total_size;
+    if (total != file_size)
+        return shm_fail(err, SHM_EIO, "its segment is damaged: %" PRIu64 " bytes, not %" PRIu64,
+                        file_size, total);
+    if (!table_fits(total, h->knob_off, h->knob_count, h->knob_size, sizeof(struct hak_knob_desc)))
+        return damaged(err, "knob table");
+    if (!table_fits(total, h->stat_off, h->stat_count, h->stat_size, sizeof(struct hak_stat_desc)))
+        return damaged(err, "counter table");
+    if (!table_fits(total, h->bin_off, h->bin_count, h->bin_size, sizeof(struct hak_bin_desc)))
+        return damaged(err, "bin table");
+    if (!table_fits(total, h->class_off, h->class_count, h->class_size,
+                    sizeof(struct hak_class_desc)))
+        return damaged(err, "class table");
+    if (!area_fits(total, h->state_off, h->state_size, sizeof(struct hak_state))
+        || h->state_size % 8)
+        return damaged(err, "state area");
+    if (!area_fits(total, h->control_off, h->control_size, sizeof(struct hak_control)))
+        return damaged(err, "control page");
+    if (!area_fits(total, h->slots_off, (uint64_t)h->slot_stride * h->slots_max, 0)
+        || h->slot_stride < sizeof(struct hak_slot) || h->slot_stride % 8)
+        return damaged(err, "slots");
+    if (h->inherited_off % 8 || h->inherited_off > h->state_size
+        || h->bin_count * 8u > h->state_size - h->inherited_off)
+        return damaged(err, "inherited row");
+    return SHM_OK;
+}
+
+int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err)
+{
+    /* A process that is just starting is ready within microseconds; one that died before isn't
+     * ever. */
+    for (int tries = 0; ; tries++) {
+        struct stat st;
+        if (fstat(fd, &st) || pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
+            return damaged(err, "no header");
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (header->ready == 1) {
+            if (memcmp(header->magic, HAK_SEG_MAGIC, sizeof header->magic))
+                return damaged(err, "not a hakmem segment");
+            if (header->abi_major != HAK_ABI_MAJOR)
+                return shm_fail(err, SHM_EABI, "its segment has ABI %u, this tool knows ABI %u",
+                                header->abi_major, HAK_ABI_MAJOR);
+            header->boot_id[sizeof header->boot_id - 1] = 0;
+            header->version[sizeof header->version - 1] = 0;
+            return check_header(header, (uint64_t)st.st_size, err);
+        }
+        if (tries == 20 || !shm_locked(fd))
+            return shm_fail(err, SHM_EIO, "its segment was never finished");
+        shm_nap_us(1000);
+    }
+}
+
+/* ---- Descriptors --------------------------------------------------------------------------- */
+
+#define END(string) ((string)[sizeof(string) - 1] = 0)
+
+/* Copies a table of rows that may be longer than we know them to be. */
+static void *copy_table(int fd, uint64_t off, unsigned count, unsigned size, size_t known)
+{
+    uint8_t *raw = calloc(count + 1u, size), *rows = calloc(count + 1u, known);
+    if (raw && rows && pread(fd, raw, (size_t)count * size, (off_t)off)
+                       == (ssize_t)((size_t)count * size)) {
+        for (unsigned i = 0; i < count; i++)
+            memcpy(rows + i * known, raw + (size_t)i * size, known);
+    } else {
+        free(rows);
+        rows = NULL;
+    }
+    free(raw);
+    return rows;
+}
+
+static bool stat_fits(const struct hak_seg_header *h, const struct hak_stat_desc *d)
+{
+    uint64_t base = d->scope == HAK_SCOPE_GLOBAL ? h->state_size : h->slot_stride;
+    uint64_t last = d->offset + (uint64_t)8;
+    if (d->scope == HAK_SCOPE_HIST)
+        last = d->offset + (uint64_t)8 * HAK_HIST_BUCKETS;
+    else if ((d->scope == HAK_SCOPE_BIN || d->scope == HAK_SCOPE_WALK) && h->bin_count)
+        last += (uint64_t)d->stride * (h->bin_count - 1);
+    return d->scope <= HAK_SCOPE_WALK && d->offset % 8 == 0 && d->stride % 8 == 0 && last <= base;
+}
+
+/* Copies all tables; drops what lies outside. */
+static int read_tables(struct shm_seg *seg, struct shm_error *err)
+{
+    const struct hak_seg_header *h = &seg->header;
+    seg->knobs = copy_table(seg->fd, h->knob_off, h->knob_count, h->knob_size, sizeof *seg->knobs);
+    seg->stats = copy_table(seg->fd, h->stat_off, h->stat_count, h->stat_size, sizeof *seg->stats);
+    seg->bins = copy_table(seg->fd, h->bin_off, h->bin_count, h->bin_size, sizeof *seg->bins);
+    seg->classes = copy_table(seg->fd, h->class_off, h->class_count, h->class_size,
+                              sizeof *seg->classes);
+    if (!seg->knobs || !seg->stats || !seg->bins || !seg->classes)
+        return damaged(err, "can't read its tables");
+
+    for (unsigned i = 0; i < h->knob_count; i++) {
+        struct hak_knob_desc *k = &seg->knobs[i];
+        END(k->name), END(k->env), END(k->alias), END(k->unit), END(k->help);
+        if (k->name[0] && k->index < HAK_VALUES_MAX)
+            seg->knobs[seg->knob_count++] = *k;
+    }
+    for (unsigned i = 0; i < h->stat_count; i++) {
+        struct hak_stat_desc *s = &seg->stats[i];
+        END(s->name), END(s->unit), END(s->help);
+        if (s->name[0] && stat_fits(h, s))
+            seg->stats[seg->stat_count++] = *s;
+    }
+    seg->bin_count = h->bin_count;
+    seg->class_count = h->class_count;
+    for (unsigned i = 0; i < h->class_count; i++)
+        END(seg->classes[i].name);
+    shm_find_known(seg);
+    return SHM_OK;
+}
+
+static int open_seg(struct shm_seg *seg, struct shm_error *err)
+{
+    int dir = shm_open_dir(seg->proc.via_pid);
+    if (dir < 0)
+        return shm_fail(err, SHM_EGONE, "its /dev/shm is gone");
+    int code = shm_open_file(dir, seg->proc.file, true, &seg->fd, err);
+    close(dir);
+    if (code) {
+        seg->fd = -1;
+        return code;
+    }
+    struct stat st;
+    if (fstat(seg->fd, &st) || st.st_ino != seg->proc.ino || st.st_dev != seg->proc.dev)
+        return shm_fail(err, SHM_EGONE, "its segment was replaced");
+    seg->writable = (fcntl(seg->fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+    return SHM_OK;
+}
+
+static int attach(struct shm_seg *seg, struct shm_error *err)
+{
+    int code = open_seg(seg, err);
+    if (!code)
+        code = shm_read_header(seg->fd, &seg->header, err);
+    if (!code)
+        code = read_tables(seg, err);
+    if (code)
+        return code;
+    void *map = mmap(NULL, seg->header.total_size, PROT_READ, MAP_SHARED, seg->fd, 0);
+    if (map == MAP_FAILED)
+        return shm_fail(err, SHM_EIO, "can't map its segment: %s", strerror(errno));
+    seg->map = map;
+    seg->map_size = seg->header.total_size;
+    return SHM_OK;
+}
+
+int shm_attach(const struct shm_proc *proc, struct shm_seg **result, struct shm_error *err)
+{
+    if (proc->err.code) {
+        *err = proc->err;
+        return proc->err.code;
+    }
+    struct shm_seg *seg = calloc(1, sizeof *seg);
+    if (!seg)
+        return shm_fail(err, SHM_EIO, "out of memory");
+    seg->proc = *proc;
+    seg->fd = -1;
+    int code = attach(seg, err);
+    if (code) {
+        shm_detach(seg);
+        return code;
+    }
+    *result = seg;
+    return SHM_OK;
+}
+
+void shm_detach(struct shm_seg *seg)
+{
+    if (!seg)
+        return;
+    if (seg->control)
+        munmap(seg->control, seg->header.control_size);
+    if (seg->map)
+        munmap((void *)seg->map, seg->map_size);
+    if (seg->fd >= 0)
+        close(seg->fd);
+    free(seg->knobs);
+    free(seg->stats);
+    free(seg->bins);
+    free(seg->classes);
+    free(seg);
+}
+
+bool shm_alive(const struct shm_seg *seg)
+{
+    return shm_locked(seg->fd)
+        && (seg->proc.pid_ns != shm_own_pid_ns()
+            || shm_same_process(seg->proc.ns_pid, seg->proc.start_time));
+}
+
+const struct hak_knob_desc *shm_knob(const struct shm_seg *seg, const char *name)
+{
+    for (unsigned i = 0; i < seg->knob_count; i++)
+        if (!strcmp(seg->knobs[i].name, name))
+            return &seg->knobs[i];
+    return NULL;
+}
+
+const struct hak_stat_desc *shm_stat(const struct shm_seg *seg, enum hak_stat_scope scope,
+                                     const char *name)
+{
+    for (unsigned i = 0; i < seg->stat_count; i++)
+        if (seg->stats[i].scope == scope && !strcmp(seg->stats[i].name, name))
+            return &seg->stats[i];
+    return NULL;
+}
+
+uint64_t shm_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void shm_nap_us(unsigned us)
+{
+    struct timespec t = { us / 1000000, (long)(us % 1000000) * 1000 };
+    nanosleep(&t, NULL);
+}

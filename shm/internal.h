@@ -1,0 +1,50 @@
+/* internal.h: what the files of shm/ share among themselves. */
+#ifndef HAK_SHM_INTERNAL_H
+#define HAK_SHM_INTERNAL_H
+
+#include "shm/shm.h"
+
+/* Opens the directory that holds a segment: /dev/shm, or that of another mount namespace. */
+int shm_open_dir(int via_pid);
+
+/* Opens a file of that directory for reading, or for both if want_write and it may be, and checks
+ * that it is something a segment can be: no link, a regular file, one name, of a sane size. */
+int shm_open_file(int dir, const char *name, bool want_write, int *fd, struct shm_error *err);
+
+/* Reads and checks the header.  It is 0 where the file is a segment of our ABI that is ready. */
+int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err);
+
+/* Whether somebody holds the lock that a segment's process has on it. */
+bool shm_locked(int fd);
+
+/* Whether this pid of our own namespace is the process that started at start_time. */
+bool shm_same_process(int pid, uint64_t start_time);
+
+/* Inode of our own pid namespace. */
+uint64_t shm_own_pid_ns(void);
+
+/* Copies len bytes (a multiple of 8; both sides aligned) out of or into a mapping of a segment, one
+ * relaxed 8-byte access each.  False: the file was cut off under us. */
+bool shm_copy_out(void *dst, const void *src, size_t len);
+bool shm_copy_in(void *dst, const void *src, size_t len);
+
+/* Looks up the descriptors that sums need, once the tables are there. */
+void shm_find_known(struct shm_seg *seg);
+
+/* Reads the state area under its sequence lock, bounded.  False: cut off. */
+bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn);
+
+/* Takes the writers' lock and maps the control page; shm_end_request gives the lock back. */
+int  shm_begin_request(struct shm_seg *seg, struct shm_error *err);
+void shm_end_request(struct shm_seg *seg);
+
+/* Asks for a walk and waits for it; *before and *after are snapshots around it, *request its
+ * number. */
+int shm_walk(struct shm_seg *seg, unsigned wait_ms, struct shm_snap **before,
+             struct shm_snap **after, uint64_t *request, struct shm_error *err);
+
+/* Milliseconds of CLOCK_MONOTONIC, and a nap. */
+uint64_t shm_now_ms(void);
+void     shm_nap_us(unsigned us);
+
+#endif

@@ -1,0 +1,389 @@
+/* request.c: writes requests to the control page, as abi/segment.h says at struct hak_control, and
+ * watches the state page and the slots for the answer. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shm/internal.h"
+
+#define LOCK_MS   2000
+#define SETTLE_MS 50        /* time in which a thread that runs at all gets a CPU and moves */
+
+/* ---- The writers' lock --------------------------------------------------------------------- */
+
+static int gone(struct shm_error *err)
+{
+    return shm_fail(err, SHM_EGONE, "the process has ended");
+}
+
+static int map_control(struct shm_seg *seg, struct shm_error *err)
+{
+    if (seg->control)
+        return SHM_OK;
+    if (!seg->writable)
+        return shm_fail(err, SHM_EPERM, "permission denied: its segment is read-only for you");
+    void *map = mmap(NULL, seg->header.control_size, PROT_READ | PROT_WRITE, MAP_SHARED, seg->fd,
+                     seg->header.control_off);
+    if (map == MAP_FAILED)
+        return shm_fail(err, SHM_EIO, "can't map its control page: %s", strerror(errno));
+    seg->control = map;
+    return SHM_OK;
+}
+
+static int set_lock(const struct shm_seg *seg, short type)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+    return fcntl(seg->fd, F_OFD_SETLK, &lock);
+}
+
+int shm_begin_request(struct shm_seg *seg, struct shm_error *err)
+{
+    if (!shm_alive(seg))
+        return gone(err);
+    int code = map_control(seg, err);
+    uint64_t deadline = shm_now_ms() + LOCK_MS;
+    while (!code && set_lock(seg, F_WRLCK)) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+            code = shm_fail(err, SHM_EIO, "can't lock its control page: %s", strerror(errno));
+        else if (shm_now_ms() > deadline)
+            code = shm_fail(err, SHM_EIO, "another tool has held the lock of its control page for "
+                            "two seconds");
+        else
+            shm_nap_us(500);
+    }
+    return code;
+}
+
+void shm_end_request(struct shm_seg *seg)
+{
+    set_lock(seg, F_UNLCK);
+}
+
+static bool read_control(const struct shm_seg *seg, struct hak_control *control)
+{
+    return shm_copy_out(control, seg->control, sizeof *control);
+}
+
+#define PUT(seg, field, value) \
+    shm_copy_in(&(seg)->control->field, value, sizeof (seg)->control->field)
+
+static int cut_off(struct shm_error *err)
+{
+    return shm_fail(err, SHM_EIO, "its segment was cut off");
+}
+
+/* ---- Waiting for the answer ---------------------------------------------------------------- */
+
+/* What a request waits for: `slot` says whether one thread has done it; `whole` (or NULL) whether
+ * the process as a whole has, which ends the wait. */
+struct goal {
+    uint64_t number;
+    bool   (*slot)(const struct hak_slot *slot, uint64_t number);
+    bool   (*whole)(const struct hak_state *state, uint64_t number);
+};
+
+struct progress {
+    unsigned moved, done, idle;
+    int      laggard;           /* tid of a thread that moved and is not done */
+    bool     whole;
+};
+
+/* Whether the thread of a slot has made a call since the snapshot before the request. */
+static bool has_moved(const struct shm_snap *before, const struct shm_snap *now, unsigned slot)
+{
+    if (slot >= before->slot_count)
+        return true;
+    const struct hak_slot *was = shm_slot(before, slot), *is = shm_slot(now, slot);
+    return was->state != is->state || was->started_ns != is->started_ns
+        || shm_moves(before, slot) != shm_moves(now, slot);
+}
+
+static struct progress measure(const struct shm_snap *before, const struct shm_snap *now,
+                               const struct goal *goal)
+{
+    struct progress p = { 0 };
+    for (unsigned i = 0; i < now->slot_count; i++) {
+        const struct hak_slot *slot = shm_slot(now, i);
+        if (slot->state != HAK_SLOT_LIVE)
+            continue;
+        if (!has_moved(before, now, i)) {
+            p.idle++;
+            continue;
+        }
+        p.moved++;
+        if (goal->slot(slot, goal->number))
+            p.done++;
+        else
+            p.laggard = slot->tid;
+    }
+    p.whole = goal->whole && goal->whole(&now->state, goal->number);
+    return p;
+}
+
+static bool finished(const struct goal *goal, const struct progress *p, uint64_t waited_ms)
+{
+    if (goal->whole)
+        return p->whole || (!p->moved && waited_ms >= SETTLE_MS);
+    return p->done == p->moved && waited_ms >= SETTLE_MS;
+}
+
+/* Until the goal is reached, all that moved have done it, or wait_ms are over.  *last is the
+ * snapshot that *p was measured on. */
+static int await(const struct shm_seg *seg, const struct shm_snap *before, const struct goal *goal,
+                 unsigned wait_ms, struct progress *p, struct shm_snap **last,
+                 struct shm_error *err)
+{
+    uint64_t start = shm_now_ms();
+    for (unsigned nap = 200; ; nap = nap < 10000 ? nap * 2 : nap) {
+        uint64_t waited = shm_now_ms() - start;
+        bool alive = shm_alive(seg);
+        int code = shm_snapshot(seg, last, err);
+        if (code)
+            return code;
+        *p = measure(before, *last, goal);
+        if (waited >= wait_ms || finished(goal, p, waited))
+            return SHM_OK;
+        shm_snap_free(*last);
+        *last = NULL;
+        if (!alive)
+            return shm_fail(err, SHM_EGONE, "the process has ended before it answered");
+        shm_nap_us(nap);
+    }
+}
+
+/* Requests are numbered upwards; another tool's later one includes ours. */
+static bool reached(uint64_t now, uint64_t number)
+{
+    return (int64_t)(now - number) >= 0;
+}
+
+/* ---- set ----------------------------------------------------------------------------------- */
+
+static uint64_t boot_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t real_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static int read_truth(const struct shm_seg *seg, struct hak_state *state, struct shm_error *err)
+{
+    bool torn;
+    uint8_t *area = calloc(1, seg->header.state_size);
+    if (!area)
+        return shm_fail(err, SHM_EIO, "out of memory");
+    bool whole = shm_read_state(seg, area, &torn);
+    memcpy(state, area, sizeof *state);
+    free(area);
+    if (!whole)
+        return cut_off(err);
+    return torn ? shm_fail(err, SHM_EIO, "its state page is being written all the time") : SHM_OK;
+}
+
+/* Composes the next value array and stores the generation that selects it.  The caller holds the
+ * lock.  False in *fresh: the values in force changed meanwhile (a revert, hak_set), and nothing
+ * was stored. */
+static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count,
+                   unsigned revert_ms, uint64_t *generation, bool *fresh, struct shm_error *err)
+{
+    struct hak_state state, again;
+    struct hak_control control;
+    int code = read_truth(seg, &state, err);
+    if (code)
+        return code;
+    if (!read_control(seg, &control))
+        return cut_off(err);
+
+    uint64_t g = control.generation, next = g + 1;
+    uint64_t *values = control.values[next & 1];
+    memcpy(values, state.examined == g ? state.values : control.values[g & 1],
+           sizeof control.values[0]);
+    for (size_t i = 0; i < count; i++) {
+        changes[i].old = state.values[changes[i].knob->index];
+        values[changes[i].knob->index] = changes[i].value;
+    }
+    struct { int32_t pid; uint32_t uid; } writer = { getpid(), geteuid() };
+    uint64_t now = real_ns();
+    uint64_t revert = revert_ms ? boot_ns() + revert_ms * UINT64_C(1000000) : 0;
+    bool whole = PUT(seg, values[next & 1], values) && PUT(seg, writer_ns, &now)
+        && PUT(seg, revert_ns, &revert)
+        && shm_copy_in(&seg->control->writer_pid, &writer, sizeof writer);
+    if (!whole)
+        return cut_off(err);
+    code = read_truth(seg, &again, err);
+    *fresh = !code && again.seq == state.seq;
+    if (*fresh && !PUT(seg, generation, &next))     /* pairs with the library's acquire */
+        return cut_off(err);
+    *generation = next;
+    return code;
+}
+
+static int write_set(struct shm_seg *seg, struct shm_change *changes, size_t count,
+                     unsigned revert_ms, uint64_t *generation, struct shm_snap **before,
+                     struct shm_error *err)
+{
+    int code = shm_begin_request(seg, err);
+    if (code)
+        return code;
+    code = shm_snapshot(seg, before, err);
+    bool fresh = false;
+    for (int tries = 0; !code && !fresh; tries++) {
+        if (tries == 100)
+            code = shm_fail(err, SHM_EIO, "its values change all the time");
+        else
+            code = publish(seg, changes, count, revert_ms, generation, &fresh, err);
+    }
+    shm_end_request(seg);
+    return code;
+}
+
+static const struct hak_knob_desc *knob_at(const struct shm_seg *seg, uint32_t index)
+{
+    for (unsigned i = 0; i < seg->knob_count; i++)
+        if (seg->knobs[i].index == index)
+            return &seg->knobs[i];
+    return NULL;
+}
+
+static int refused(const struct shm_seg *seg, const struct hak_state *state, struct shm_error *err)
+{
+    static const char *const why[] = {
+        [HAK_REFUSED_RANGE] = "out of range", [HAK_REFUSED_STARTUP] = "can be set at start only",
+    };
+    char value[SHM_VALUE_MAX];
+    const struct hak_knob_desc *knob = knob_at(seg, state->refused_knob);
+    uint32_t reason = state->refused_reason;
+    if (reason == HAK_REFUSED_TORN || reason > HAK_REFUSED_TORN || !why[reason] || !knob)
+        return shm_fail(err, SHM_EREFUSED, "the library refused generation %" PRIu64
+                        ": torn while it was read", state->refused);
+    return shm_fail(err, SHM_EREFUSED, "%s: the library refused %s: %s", knob->name,
+                    shm_value_text(knob, state->refused_value, value), why[reason]);
+}
+
+static bool slot_applied(const struct hak_slot *slot, uint64_t generation)
+{
+    return reached(slot->applied, generation);
+}
+
+int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsigned wait_ms,
+            unsigned revert_ms, struct shm_ack *ack, struct shm_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].knob->context != HAK_LIVE)
+            return shm_fail(err, SHM_EREFUSED, "%s can be set at start only (%s)",
+                            changes[i].knob->name, changes[i].knob->env);
+    struct shm_snap *before = NULL, *after = NULL;
+    struct progress p = { 0 };
+    *ack = (struct shm_ack){ 0 };
+    int code = write_set(seg, changes, count, revert_ms, &ack->generation, &before, err);
+    if (!code) {
+        struct goal goal = { .number = ack->generation, .slot = slot_applied };
+        code = await(seg, before, &goal, wait_ms, &p, &after, err);
+    }
+    if (!code) {
+        const struct hak_state *state = &after->state;
+        *ack = (struct shm_ack){ ack->generation, reached(state->generation, ack->generation),
+                                 p.moved, p.done, p.idle };
+        if (!ack->examined && reached(state->examined, ack->generation))
+            code = refused(seg, state, err);
+        else if (wait_ms && p.done < p.moved)
+            code = shm_fail(err, SHM_EBUSY, "generation %" PRIu64 " is applied by %u/%u threads "
+                            "after %u ms; thread %d is not one of them", ack->generation, p.done,
+                            p.moved, wait_ms, p.laggard);
+    }
+    shm_snap_free(before);
+    shm_snap_free(after);
+    return code;
+}
+
+/* ---- purge and walk ------------------------------------------------------------------------ */
+
+/* Adds one to a request counter of the control page. */
+static int bump(struct shm_seg *seg, size_t offset, uint64_t *number, struct shm_snap **before,
+                struct shm_error *err)
+{
+    int code = shm_begin_request(seg, err);
+    if (code)
+        return code;
+    code = shm_snapshot(seg, before, err);
+    uint64_t *at = (uint64_t *)((uint8_t *)seg->control + offset);
+    if (!code) {
+        bool whole = shm_copy_out(number, at, 8);
+        ++*number;
+        if (!whole || !shm_copy_in(at, number, 8))
+            code = cut_off(err);
+    }
+    shm_end_request(seg);
+    return code;
+}
+
+static bool purge_done(const struct hak_state *state, uint64_t number)
+{
+    return reached(state->purge_done, number);
+}
+
+static bool no_slot(const struct hak_slot *slot, uint64_t number)
+{
+    (void)slot, (void)number;
+    return false;
+}
+
+int shm_purge(struct shm_seg *seg, unsigned wait_ms, bool *done, uint64_t *bytes,
+              struct shm_error *err)
+{
+    struct shm_snap *before = NULL, *after = NULL;
+    struct goal goal = { .slot = no_slot, .whole = purge_done };
+    struct progress p = { 0 };
+    *done = false;
+    *bytes = 0;
+    int code = bump(seg, offsetof(struct hak_control, purge), &goal.number, &before, err);
+    if (!code)
+        code = await(seg, before, &goal, wait_ms, &p, &after, err);
+    if (!code) {
+        *done = p.whole;
+        *bytes = p.whole ? after->state.purged_bytes : 0;
+        if (!p.whole && p.moved && wait_ms)
+            code = shm_fail(err, SHM_EBUSY, "the purge is pending: %u threads moved, none has come "
+                            "to it after %u ms", p.moved, wait_ms);
+    }
+    shm_snap_free(before);
+    shm_snap_free(after);
+    return code;
+}
+
+static bool slot_walked(const struct hak_slot *slot, uint64_t number)
+{
+    return !(slot->walk_seq & 1) && reached(slot->walk, number);
+}
+
+int shm_walk(struct shm_seg *seg, unsigned wait_ms, struct shm_snap **before,
+             struct shm_snap **after, uint64_t *request, struct shm_error *err)
+{
+    struct goal goal = { .slot = slot_walked };
+    struct progress p;
+    *before = *after = NULL;
+    int code = bump(seg, offsetof(struct hak_control, walk), &goal.number, before, err);
+    if (!code)
+        code = await(seg, *before, &goal, wait_ms, &p, after, err);
+    *request = goal.number;
+    if (code) {
+        shm_snap_free(*before);
+        shm_snap_free(*after);
+        *before = *after = NULL;
+    }
+    return code;
+}

@@ -1,0 +1,325 @@
+/* snap.c: private copies of a segment's figures, and what is worked out from them. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "shm/internal.h"
+
+#define STATE_TRIES 200
+
+/* In the order of struct shm_sums: ALLOCS that add up to the allocations, then FREES. */
+static const char *const call_names[] = {
+    "heap_v2_hits", "fast_cache_hits", "slow_allocs",
+    "heap_v2_pushes", "fast_cache_pushes", "slow_frees", "remote_frees",
+    "realloc_in_place",
+};
+enum { ALLOCS = 3, FREES = 4, CALLS = ALLOCS + FREES + 1 };
+enum { LARGE_ALLOC, LARGE_FREE, HUGE_ALLOC, HUGE_FREE, BYTES };
+static const char *const byte_names[BYTES] = {
+    "large_alloc_bytes", "large_free_bytes", "huge_alloc_bytes", "huge_free_bytes",
+};
+_Static_assert(sizeof call_names / sizeof *call_names == CALLS, "a name each");
+_Static_assert(sizeof((struct shm_sums *)0)->calls == CALLS * 8, "a field each");
+
+void shm_find_known(struct shm_seg *seg)
+{
+    for (unsigned i = 0; i < CALLS; i++)
+        seg->calls[i] = shm_stat(seg, HAK_SCOPE_BIN, call_names[i]);
+    for (unsigned i = 0; i < BYTES; i++)
+        seg->bytes[i] = shm_stat(seg, HAK_SCOPE_THREAD, byte_names[i]);
+    seg->ticks = shm_stat(seg, HAK_SCOPE_THREAD, "ticks");
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn)
+{
+    const uint8_t *src = seg->map + seg->header.state_off;
+    const struct hak_state *state = (const struct hak_state *)area;
+    for (int tries = 0; tries < STATE_TRIES; tries++) {
+        uint64_t again;
+        if (!shm_copy_out(area, src, seg->header.state_size) || !shm_copy_out(&again, src, 8))
+            return false;
+        *torn = (state->seq & 1) || state->seq != (uint32_t)again;
+        if (!*torn)
+            return true;
+        shm_nap_us(tries < 20 ? 1 : 500);       /* the writer may have been put off the CPU */
+    }
+    return true;
+}
+
+/* ---- Slots --------------------------------------------------------------------------------- */
+
+/* Slots that may be read: no more than there are, nor than the file has memory for. */
+static unsigned slots_used(const struct shm_seg *seg, const struct hak_state *state)
+{
+    struct stat st;
+    uint64_t most = seg->header.slots_max, n = state->slots_used;
+    if (fstat(seg->fd, &st))
+        return 0;
+    uint64_t backed = (uint64_t)st.st_blocks * 512 / seg->header.slot_stride;
+    most = most < backed ? most : backed;
+    return (unsigned)(n < most ? n : most);
+}
+
+static const uint8_t *slot_source(const struct shm_seg *seg, unsigned slot)
+{
+    return seg->map + seg->header.slots_off + (size_t)slot * seg->header.slot_stride;
+}
+
+static uint8_t *slot_copy(const struct shm_snap *snap, unsigned slot)
+{
+    return snap->slot_bytes + (size_t)slot * snap->seg->header.slot_stride;
+}
+
+/* A slot with its walk: where that changed meanwhile, the copy's walk_seq says so by being odd. */
+static bool copy_slot(const struct shm_snap *snap, unsigned slot)
+{
+    uint8_t *to = slot_copy(snap, slot);
+    const uint8_t *from = slot_source(snap->seg, slot);
+    struct hak_slot *head = (struct hak_slot *)to, again;
+    if (!shm_copy_out(to, from, snap->seg->header.slot_stride)
+        || !shm_copy_out(&again, from, sizeof again))
+        return false;
+    if (again.walk_seq != head->walk_seq)
+        head->walk_seq |= 1;
+    return true;
+}
+
+/* Reads one counter of all slots again. */
+static bool copy_stat(const struct shm_snap *snap, const struct hak_stat_desc *d)
+{
+    if (!d)
+        return true;
+    unsigned rows = d->scope == HAK_SCOPE_BIN ? snap->seg->bin_count : 1;
+    for (unsigned slot = 0; slot < snap->slot_count; slot++)
+        for (unsigned row = 0; row < rows; row++) {
+            size_t at = d->offset + (size_t)row * d->stride;
+            if (!shm_copy_out(slot_copy(snap, slot) + at, slot_source(snap->seg, slot) + at, 8))
+                return false;
+        }
+    return true;
+}
+
+/* Allocations are read a second time, after all frees; a hit rate needs only these, so that it
+ * comes from one read. */
+static bool copy_slots(struct shm_snap *snap)
+{
+    const struct shm_seg *seg = snap->seg;
+    bool whole = true;
+    for (unsigned slot = 0; whole && slot < snap->slot_count; slot++)
+        whole = copy_slot(snap, slot);
+    for (unsigned i = 0; whole && i < ALLOCS; i++)
+        whole = copy_stat(snap, seg->calls[i]);
+    return whole && copy_stat(snap, seg->bytes[LARGE_ALLOC]) && copy_stat(snap, seg->bytes[HUGE_ALLOC]);
+}
+
+/* ---- The whole ----------------------------------------------------------------------------- */
+
+static int cut_off(struct shm_error *err)
+{
+    return shm_fail(err, SHM_EIO, "its segment was cut off");
+}
+
+/* State, then slots; again where a thread took a new slot meanwhile, since what it allocated may
+ * have been freed in a slot that was read. */
+static int fill(struct shm_snap *snap, struct shm_error *err)
+{
+    const struct shm_seg *seg = snap->seg;
+    for (int tries = 0; tries < 5; tries++) {
+        if (!shm_read_state(seg, snap->state_bytes, &snap->torn))
+            return cut_off(err);
+        memcpy(&snap->state, snap->state_bytes, sizeof snap->state);
+        unsigned count = slots_used(seg, &snap->state);
+        if (snap->slot_bytes && count <= snap->slot_count)
+            break;
+        free(snap->slot_bytes);
+        snap->slot_bytes = calloc(count + 1u, seg->header.slot_stride);
+        snap->slot_count = count;
+        if (!snap->slot_bytes)
+            return shm_fail(err, SHM_EIO, "out of memory");
+        if (!copy_slots(snap))
+            return cut_off(err);
+    }
+    for (unsigned i = 0; i < snap->slot_count; i++)
+        snap->threads += shm_slot(snap, i)->state == HAK_SLOT_LIVE;
+    snap->state.comm[sizeof snap->state.comm - 1] = 0;
+    snap->exact = !snap->torn && !(seg->header.flags & 1)
+        && !shm_global(snap, shm_stat(seg, HAK_SCOPE_GLOBAL, "threads_uncounted"));
+    return SHM_OK;
+}
+
+int shm_snapshot(const struct shm_seg *seg, struct shm_snap **result, struct shm_error *err)
+{
+    struct shm_snap *snap = calloc(1, sizeof *snap);
+    if (!snap || !(snap->state_bytes = calloc(1, seg->header.state_size))) {
+        free(snap);
+        return shm_fail(err, SHM_EIO, "out of memory");
+    }
+    snap->seg = seg;
+    snap->time_ns = clock_ns(CLOCK_REALTIME);
+    snap->boot_ns = clock_ns(CLOCK_BOOTTIME);
+    int code = fill(snap, err);
+    if (code) {
+        shm_snap_free(snap);
+        return code;
+    }
+    *result = snap;
+    return SHM_OK;
+}
+
+void shm_snap_free(struct shm_snap *snap)
+{
+    if (!snap)
+        return;
+    free(snap->state_bytes);
+    free(snap->slot_bytes);
+    free(snap);
+}
+
+const struct hak_slot *shm_slot(const struct shm_snap *snap, unsigned slot)
+{
+    return (const struct hak_slot *)slot_copy(snap, slot);
+}
+
+/* ---- Single figures ------------------------------------------------------------------------ */
+
+static uint64_t word(const uint8_t *bytes)
+{
+    uint64_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
+
+/* At `off` in one slot, or in all of them together. */
+static uint64_t slot_word(const struct shm_snap *snap, unsigned slot, size_t off)
+{
+    if (slot != SHM_ALL)
+        return slot < snap->slot_count ? word(slot_copy(snap, slot) + off) : 0;
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < snap->slot_count; i++)
+        sum += word(slot_copy(snap, i) + off);
+    return sum;
+}
+
+uint64_t shm_global(const struct shm_snap *snap, const struct hak_stat_desc *stat)
+{
+    return stat && stat->scope == HAK_SCOPE_GLOBAL ? word(snap->state_bytes + stat->offset) : 0;
+}
+
+uint64_t shm_thread(const struct shm_snap *snap, unsigned slot, const struct hak_stat_desc *stat)
+{
+    return stat && stat->scope == HAK_SCOPE_THREAD ? slot_word(snap, slot, stat->offset) : 0;
+}
+
+uint64_t shm_bin(const struct shm_snap *snap, unsigned slot, const struct hak_stat_desc *stat,
+                 unsigned bin)
+{
+    if (!stat || (stat->scope != HAK_SCOPE_BIN && stat->scope != HAK_SCOPE_WALK)
+        || bin >= snap->seg->bin_count)
+        return 0;
+    return slot_word(snap, slot, stat->offset + (size_t)bin * stat->stride);
+}
+
+void shm_hist(const struct shm_snap *snap, unsigned slot, const struct hak_stat_desc *stat,
+              uint64_t buckets[HAK_HIST_BUCKETS])
+{
+    for (unsigned i = 0; i < HAK_HIST_BUCKETS; i++)
+        buckets[i] = stat && stat->scope == HAK_SCOPE_HIST
+                   ? slot_word(snap, slot, stat->offset + (size_t)i * 8) : 0;
+}
+
+uint64_t shm_total(const struct shm_snap *snap, const struct hak_stat_desc *stat)
+{
+    if (!stat || stat->scope != HAK_SCOPE_BIN)
+        return shm_global(snap, stat) + shm_thread(snap, SHM_ALL, stat);
+    uint64_t sum = 0;
+    for (unsigned bin = 0; bin < snap->seg->bin_count; bin++)
+        sum += shm_bin(snap, SHM_ALL, stat, bin);
+    return sum;
+}
+
+/* ---- Sums ---------------------------------------------------------------------------------- */
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* The tiers without a block size count bytes instead. */
+static uint64_t tier_bytes(const struct shm_snap *snap, unsigned slot, unsigned cls)
+{
+    if (cls != HAK_CLASS_LARGE && cls != HAK_CLASS_HUGE)
+        return 0;
+    const struct hak_stat_desc *const *bytes =
+        &snap->seg->bytes[cls == HAK_CLASS_LARGE ? LARGE_ALLOC : HUGE_ALLOC];
+    return minus(shm_thread(snap, slot, bytes[0]), shm_thread(snap, slot, bytes[1]));
+}
+
+void shm_sum_bin(const struct shm_snap *snap, unsigned slot, unsigned bin, struct shm_sums *s)
+{
+    *s = (struct shm_sums){ 0 };
+    if (bin >= snap->seg->bin_count)
+        return;
+    for (unsigned i = 0; i < CALLS; i++)
+        s->calls[i] = shm_bin(snap, slot, snap->seg->calls[i], bin);
+    for (unsigned i = 0; i < ALLOCS; i++)
+        s->allocs += s->calls[i];
+    for (unsigned i = ALLOCS; i < ALLOCS + FREES; i++)
+        s->frees += s->calls[i];
+    if (slot == SHM_ALL)
+        s->inherited = word(snap->state_bytes + snap->seg->header.inherited_off + 8 * (size_t)bin);
+    s->live = minus(s->inherited + s->allocs, s->frees);
+    const struct hak_bin_desc *desc = &snap->seg->bins[bin];
+    s->live_bytes = desc->size ? s->live * desc->size : tier_bytes(snap, slot, desc->cls);
+}
+
+static void add(struct shm_sums *to, const struct shm_sums *s)
+{
+    for (unsigned i = 0; i < CALLS; i++)
+        to->calls[i] += s->calls[i];
+    to->allocs += s->allocs;
+    to->frees += s->frees;
+    to->inherited += s->inherited;
+    to->live += s->live;
+    to->live_bytes += s->live_bytes;
+}
+
+/* Every bin, or those of one class. */
+static void sum_bins(const struct shm_snap *snap, unsigned slot, bool every, unsigned cls,
+                     struct shm_sums *sums)
+{
+    *sums = (struct shm_sums){ 0 };
+    for (unsigned bin = 0; bin < snap->seg->bin_count; bin++) {
+        struct shm_sums one;
+        if (!every && snap->seg->bins[bin].cls != cls)
+            continue;
+        shm_sum_bin(snap, slot, bin, &one);
+        add(sums, &one);
+    }
+}
+
+void shm_sum_class(const struct shm_snap *snap, unsigned slot, unsigned cls, struct shm_sums *sums)
+{
+    sum_bins(snap, slot, false, cls, sums);
+}
+
+void shm_sum_all(const struct shm_snap *snap, unsigned slot, struct shm_sums *sums)
+{
+    sum_bins(snap, slot, true, 0, sums);
+}
+
+uint64_t shm_moves(const struct shm_snap *snap, unsigned slot)
+{
+    struct shm_sums sums;
+    shm_sum_all(snap, slot, &sums);
+    return sums.allocs + sums.frees + sums.realloc_in_place
+        + shm_thread(snap, slot, snap->seg->ticks);
+}
