@@ -1,0 +1,139 @@
+/* internal.h: what the files of the control layer share.
+ *
+ *   knobs.c     the table of knobs; their values at start, from HAKMEM_CONF and the ENV
+ *   birth.c     makes the segment's file: name, lock, size, memory behind it
+ *   segment.c   the mapping, where everything in it is, slots; what fork and exit do to it
+ *   describe.c  header and descriptors
+ *   tick.c      the table of values in force: requests, validation, reverts, the state page
+ *   trace.c     the trace ring
+ *   report.c    the statistics at exit
+ *   control.c   start, fork and exit: the above in their order
+ */
+#ifndef HAK_CONTROL_INTERNAL_H
+#define HAK_CONTROL_INTERNAL_H
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/base/hooks.h"
+#include "lib/control/control.h"
+
+/* ---- The kernel, without libc's wrappers: those of open, read, write and close are cancellation
+ * points, and programs interpose them. ---- */
+
+hak_inline int sys_open(const char *path, int flags, int mode)
+{
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
+}
+
+hak_inline ssize_t sys_read(int fd, void *to, size_t bytes)
+{
+    return (ssize_t)syscall(SYS_read, fd, to, bytes);
+}
+
+hak_inline void sys_close(int fd)
+{
+    syscall(SYS_close, fd);
+}
+
+hak_inline int sys_getpid(void)
+{
+    return (int)syscall(SYS_getpid);
+}
+
+hak_inline uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t = { 0 };
+
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Reads a small file of /proc, NUL-terminated.  False: it can't be read. */
+bool small_file(const char *path, char *to, size_t room);
+
+/* ---- Words that another thread or process reads or writes at any time.  Under TSan a fence says
+ * nothing, so order is in the accesses: a sequence of `put`s is seen in that order by `get`s. ---- */
+
+#define get(word)        __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
+#define put(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
+
+/* ---- knobs.c ---- */
+
+extern const struct hak_knob_desc knob_table[HAK_KNOBS];     /* `env` is left empty */
+
+/* ENV name of a knob: "HAKMEM_TINY_HEAP_V2_ENABLE". */
+void knob_env(unsigned knob, char name[HAK_ENV_MAX]);
+bool knob_valid(unsigned knob, uint64_t value);
+
+/* Values and origins at start.  Returns how many given values were refused. */
+unsigned knobs_at_start(union hak_knobs *knobs, struct hak_origin_rec *origin);
+
+/* ---- segment.c, birth.c, describe.c ---- */
+
+struct layout {
+    size_t state, control, trace, slots, stride, slots_max, total;
+};
+
+/* Who the process is; part of the segment's name and header. */
+struct identity {
+    int32_t  pid;
+    uint64_t start_time, pid_ns;
+    char     boot_id[40];
+};
+
+struct segment {
+    char *base;                         /* NULL: private since the start */
+    bool shared;                        /* false: `base` is private memory, or NULL */
+    struct layout at;
+    struct hak_state_full *state;       /* never NULL, wherever they are */
+    const struct hak_control *control;
+    struct hak_trace_record *trace;     /* NULL while there is no segment */
+    _Atomic uint32_t slots_next;        /* slots given out */
+    struct hak_slot_full *_Atomic private_slots;     /* those that could not be had */
+    struct identity self;
+    uint64_t dev, ino;
+    char path[64];
+};
+extern struct segment seg;
+
+/* Makes the segment, or private pages in its place; `child`: the parent's mapping is gone and its
+ * addresses are used again.  `values`: what control.values[0] says.  Returns NULL, or why there is
+ * no segment. */
+const char *seg_make(const union hak_knobs *knobs, bool child);
+void seg_ready(void);                   /* the state page is filled in: tools may look */
+
+/* Memory behind [offset, offset + bytes) of the segment.  False: there is none to be had. */
+bool seg_back(size_t offset, size_t bytes);
+
+/* Whether seg.path still is the name of our file. */
+bool seg_named(void);
+
+/* A new file of the size at->total, with memory behind what comes before the trace ring and behind
+ * the first slots; locked, and above descriptor 2.  Fills in seg.path, dev and ino.  -1: *why. */
+int birth(const struct identity *self, const struct layout *at, unsigned mode, const char **why);
+bool birth_allocate(int fd, size_t offset, size_t bytes);
+#define FIRST_SLOTS 2
+
+size_t describe_size(void);             /* of header and descriptors */
+void describe(char *base, const struct layout *at, const struct identity *self);
+
+/* ---- tick.c ---- */
+
+unsigned tick_start(void);              /* values at start; returns those refused */
+void tick_child(void);
+void tick_publish_all(void);            /* the whole state page, before anybody reads it */
+const union hak_knobs *tick_knobs(void);/* at start and in a fork's child only */
+bool tick(struct hak_orders *orders);
+void tick_purged(uint64_t request, uint64_t bytes);
+
+/* ---- trace.c, report.c ---- */
+
+void trace_switch(bool on);
+void trace_child(void);
+void report_print(void);
+
+#endif

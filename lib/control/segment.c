@@ -1,0 +1,330 @@
+/* segment.c: the mapping of the segment, the slots in it, and their memory.
+ *
+ * Where there is no segment, state and control pages are private memory with the same contents, and
+ * nothing else in the library knows the difference.
+ *
+ *   the process                          the file
+ *   seg.base  -> | header, descriptors |  0         written at birth
+ *   seg.state -> | state               |  at.state  atomic stores, see tick.c
+ *   seg.control  | control, read-only  |  at.control
+ *   seg.trace -> | trace ring          |  at.trace  hole until trace.ring is first on
+ *                | slot 0, slot 1, ... |  at.slots  holes until given out
+ *   a heap's  -> | slot i              |            the same pages, mapped a second time
+ *
+ * Everything is mapped MADV_DONTFORK: a child never writes to its parent's counters.  The child maps
+ * its own segment at the same address, since fork may have been called by a signal handler on top
+ * of code that still holds an address in it. */
+#include "lib/control/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "lib/base/os.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+#define SLOTS_MOST   16384
+#define AS_SHARE     16                 /* of RLIMIT_AS, at most one part in so many */
+#define POPULATE_TRIES 100
+
+/* For a process that never had a segment. */
+static struct {
+    struct hak_state_full state;
+    struct hak_control control;
+} nobody_looks;
+
+struct segment seg = { .state = &nobody_looks.state, .control = &nobody_looks.control };
+
+/* ---- Who we are ------------------------------------------------------------------------------ */
+
+bool small_file(const char *path, char *to, size_t room)
+{
+    int fd = sys_open(path, O_RDONLY, 0);
+    ssize_t n = fd >= 0 ? sys_read(fd, to, room - 1) : -1;
+
+    if (fd >= 0)
+        sys_close(fd);
+    to[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+/* Field 22 of /proc/self/stat; the second, the name, is in brackets and may hold anything. */
+static bool start_time(uint64_t *ticks)
+{
+    char text[1024];
+    const char *s = small_file("/proc/self/stat", text, sizeof text) ? strrchr(text, ')') : NULL;
+
+    for (int field = 2; s && field < 22; field++)
+        if ((s = strchr(s, ' ')) != NULL)
+            s++;
+    if (!s || *s < '0' || *s > '9')
+        return false;
+    for (*ticks = 0; *s >= '0' && *s <= '9'; s++)
+        *ticks = *ticks * 10 + (uint64_t)(*s - '0');
+    return true;
+}
+
+static bool identify(struct identity *self)
+{
+    struct stat st;
+
+    if (!self->boot_id[0] && small_file("/proc/sys/kernel/random/boot_id", self->boot_id,
+                                        sizeof self->boot_id))
+        self->boot_id[strcspn(self->boot_id, "\n")] = '\0';
+    if (!self->boot_id[0] || !start_time(&self->start_time)
+        || fstatat(AT_FDCWD, "/proc/self/ns/pid", &st, 0) != 0)
+        return false;
+    self->pid_ns = st.st_ino;
+    return true;
+}
+
+/* ---- Sizes ----------------------------------------------------------------------------------- */
+
+static size_t limit(int which)
+{
+    struct rlimit r;
+
+    return getrlimit(which, &r) == 0 && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
+}
+
+/* As many slots as the limits leave room for; exceeding RLIMIT_FSIZE would be death by SIGXFSZ. */
+static bool lay_out(struct layout *at)
+{
+    size_t page = os_page, most = limit(RLIMIT_FSIZE), space = limit(RLIMIT_AS);
+
+    if (space != SIZE_MAX && space / AS_SHARE < most)
+        most = space / AS_SHARE;
+    at->state = round_up(describe_size(), page);
+    at->control = at->state + round_up(sizeof(struct hak_state_full), page);
+    at->trace = at->control + round_up(sizeof(struct hak_control), page);
+    at->slots = at->trace + round_up(HAK_TRACE_RECORDS * sizeof(struct hak_trace_record), page);
+    at->stride = round_up(HAK_SLOT_BYTES, page);
+    if (most < at->slots + FIRST_SLOTS * at->stride)
+        return false;
+    at->slots_max = (most - at->slots) / at->stride;
+    if (at->slots_max > SLOTS_MOST)
+        at->slots_max = SLOTS_MOST;
+    at->total = at->slots + at->slots_max * at->stride;
+    return true;
+}
+
+/* ---- Mapping --------------------------------------------------------------------------------- */
+
+/* At `where`, if that is free (NULL: anywhere), else anywhere. */
+static char *map_at(char *where, size_t bytes, int flags, int fd)
+{
+    char *p = mmap(where, bytes, PROT_READ | PROT_WRITE,
+                   flags | MAP_NORESERVE | (where ? MAP_FIXED_NOREPLACE : 0), fd, 0);
+
+    if (p == MAP_FAILED && where)
+        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void place(char *base, const struct layout *at, bool shared)
+{
+    seg.base = base;
+    seg.shared = shared;
+    seg.at = *at;
+    seg.state = (struct hak_state_full *)(base + at->state);
+    seg.control = (const struct hak_control *)(base + at->control);
+    seg.trace = shared ? (struct hak_trace_record *)(base + at->trace) : NULL;
+}
+
+/* Without a segment.  A child whose parent had one may still hold addresses in it. */
+static void place_private(bool child)
+{
+    char *base = child && seg.base ? map_at(seg.base, seg.at.total, MAP_PRIVATE | MAP_ANONYMOUS, -1)
+                                   : NULL;
+    if (base) {
+        place(base, &seg.at, false);
+        return;
+    }
+    memset(&nobody_looks, 0, sizeof nobody_looks);
+    seg.base = NULL;
+    seg.shared = false;
+    seg.state = &nobody_looks.state;
+    seg.control = &nobody_looks.control;
+    seg.trace = NULL;
+}
+
+static struct hak_control *control_for_writing(void)
+{
+    return (struct hak_control *)(uintptr_t)seg.control;
+}
+
+static const char *make_shared(const union hak_knobs *knobs, bool child)
+{
+    const char *why = "no room to map it";
+    struct layout at;
+
+    if (!knobs->export)
+        return "the knob export is 0";
+    if (getauxval(AT_SECURE))
+        return "the program runs with another user's rights";
+    if (!identify(&seg.self))
+        return "/proc can't be read";
+    if (!lay_out(&at))
+        return "a resource limit is too low for it";
+
+    int fd = birth(&seg.self, &at, (unsigned)knobs->shm_mode, &why);
+    if (fd < 0)
+        return why;
+    char *base = map_at(child ? seg.base : NULL, at.total, MAP_SHARED, fd);
+    if (base && madvise(base, at.total, MADV_DONTFORK) != 0) {
+        munmap(base, at.total);
+        base = NULL;
+    }
+    sys_close(fd);
+    if (!base) {
+        unlinkat(AT_FDCWD, seg.path, 0);
+        return why;
+    }
+    place(base, &at, true);
+    describe(base, &at, &seg.self);
+    return NULL;
+}
+
+const char *seg_make(const union hak_knobs *knobs, bool child)
+{
+    seg.self.pid = sys_getpid();
+    const char *why = make_shared(knobs, child);
+    if (why)
+        place_private(child);
+    atomic_store_explicit(&seg.slots_next, 0, memory_order_relaxed);
+    atomic_store_explicit(&seg.private_slots, NULL, memory_order_relaxed);
+    memcpy(control_for_writing()->values[0], knobs->values, sizeof knobs->values);
+    if (seg.shared)
+        mprotect(control_for_writing(), seg.at.trace - seg.at.control, PROT_READ);
+    prctl(PR_GET_NAME, seg.state->state.comm);
+    return why;
+}
+
+void seg_ready(void)
+{
+    put(seg.state->state.process_state, (uint32_t)HAK_PROC_RUNNING);
+    if (seg.shared)
+        put(((struct hak_seg_header *)seg.base)->ready, 1u);
+}
+
+bool seg_named(void)
+{
+    struct stat st;
+
+    return fstatat(AT_FDCWD, seg.path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == seg.dev
+        && st.st_ino == seg.ino;
+}
+
+/* ---- Memory behind it ------------------------------------------------------------------------ */
+
+/* The file again, by name: for kernels that lack MADV_POPULATE_WRITE or mremap's duplication. */
+static int reopen(void)
+{
+    struct stat st;
+    int fd = sys_open(seg.path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+
+    if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_dev != seg.dev || st.st_ino != seg.ino)) {
+        sys_close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+bool seg_back(size_t offset, size_t bytes)
+{
+    for (int i = 0; i < POPULATE_TRIES; i++)
+        if (madvise(seg.base + offset, bytes, MADV_POPULATE_WRITE) == 0)
+            return true;
+        else if (errno != EINTR && errno != EAGAIN)
+            break;
+    if (errno != EINVAL)
+        return false;
+    int fd = reopen();
+    bool done = fd >= 0 && birth_allocate(fd, offset, bytes);
+    if (fd >= 0)
+        sys_close(fd);
+    return done;
+}
+
+/* ---- Slots ----------------------------------------------------------------------------------- */
+
+/* The next slot, with memory behind it, which it gets before it is taken: slots in use are never
+ * holes.  SIZE_MAX: there is none. */
+static size_t take_slot(void)
+{
+    uint32_t i = atomic_load_explicit(&seg.slots_next, memory_order_relaxed);
+
+    do {
+        if (i >= seg.at.slots_max)
+            return SIZE_MAX;
+        if (i >= FIRST_SLOTS && !seg_back(seg.at.slots + i * seg.at.stride, seg.at.stride))
+            return SIZE_MAX;
+    } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return i;
+}
+
+/* mremap of length 0 maps the pages of a shared mapping a second time. */
+static bool map_slot(size_t offset, void *at)
+{
+    if (mremap(seg.base + offset, 0, seg.at.stride, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at)
+        return true;
+
+    int fd = reopen();
+    bool done = fd >= 0 && birth_allocate(fd, offset, seg.at.stride)
+        && mmap(at, seg.at.stride, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == at;
+    if (fd >= 0)
+        sys_close(fd);
+    if (!done)                          /* mremap may have unmapped what was there */
+        mmap(at, seg.at.stride, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    return done;
+}
+
+/* Readers look at slots [0, slots_used). */
+static void show_slot(size_t i)
+{
+    uint32_t seen = get(seg.state->state.slots_used);
+
+    while (seen <= i && !__atomic_compare_exchange_n(&seg.state->state.slots_used, &seen, (uint32_t)i + 1,
+                                                     true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+}
+
+/* Slots that nobody outside can see, for the statistics at exit.  Linked by their spare words. */
+static void keep_private(struct hak_slot_full *slot)
+{
+    struct hak_slot_full *first = atomic_load_explicit(&seg.private_slots, memory_order_relaxed);
+
+    do
+        slot->head.pad2[0] = (uintptr_t)first;
+    while (!atomic_compare_exchange_weak_explicit(&seg.private_slots, &first, slot, memory_order_release,
+                                                  memory_order_relaxed));
+}
+
+bool control_slot(void *at)
+{
+    int saved = errno;
+    size_t i = seg.shared ? take_slot() : SIZE_MAX;
+    bool done = i != SIZE_MAX && map_slot(seg.at.slots + i * seg.at.stride, at);
+
+    if (done) {
+        madvise(at, seg.at.stride, MADV_DONTFORK);
+        show_slot(i);
+    } else {
+        keep_private(at);
+        GLOBAL_ADD(uncounted, 1);
+    }
+    errno = saved;
+    return done;
+}
