@@ -1,0 +1,225 @@
+/* batch.c: tables as text, JSON lines and CSV; see batch.h.
+ *
+ * Text has the figures that the screen has.  JSON and CSV have exact ones: a U_FLOW column is the
+ * count within interval_ns, and totals are left to the reader. */
+#include "hakstat/batch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- Text ------------------------------------------------------------------------------------- */
+
+static void print_text_head(const struct view *v, const struct span *span)
+{
+    struct shm_sums sums;
+    char bytes[24];
+
+    span_sums(span, SHM_ALL, ALL_BINS, &sums);
+    printf("%s  pid %d  %.3f s  threads %u  generation %" PRIu64 " applied by %u/%u"
+           "  live %s in %" PRIu64 " blocks%s\n",
+           v->seg->proc.comm, v->seg->proc.pid, span->seconds, v->now->threads,
+           v->now->state.generation, snap_applied(v->now), v->now->threads,
+           shm_bytes_text(sums.live_bytes, bytes), sums.live,
+           v->now->exact ? "" : "  NOT EXACT");
+}
+
+static void print_text(const struct view *v, const struct table *t, const struct span *span)
+{
+    char text[TABLE_CELL_MAX], title[40];
+
+    print_text_head(v, span);
+    for (int i = -1; i < (int)t->count; i++) {
+        const char *gap = "";
+
+        for (unsigned c = 0; c < t->column_count; c++) {
+            const struct column *column = &t->columns[c];
+            const char *cell;
+
+            if (column->unit == U_SHARES)
+                continue;
+            cell = i < 0 ? table_title(t, c, title) : table_cell(t, &t->rows[i], c, text);
+            printf(column->unit == U_TEXT ? "%s%-*s" : "%s%*s", gap, column->width, cell);
+            gap = " ";
+        }
+        putchar('\n');
+    }
+    putchar('\n');
+}
+
+/* ---- JSON and CSV ----------------------------------------------------------------------------- */
+
+void batch_json_string(const char *s)
+{
+    putchar('"');
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+
+        if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c < ' ' || c >= 0x7f)
+            printf("\\u%04x", c);
+        else
+            putchar(c);
+    }
+    putchar('"');
+}
+
+static void csv_string(const char *s)
+{
+    if (strpbrk(s, ",\"\n") == NULL) {
+        fputs(s, stdout);
+        return;
+    }
+    putchar('"');
+    for (; *s != '\0'; s++)
+        printf(*s == '"' ? "\"\"" : "%c", *s);
+    putchar('"');
+}
+
+/* `none` where there is no number. */
+static void print_exact(const struct column *column, double n, const char *none)
+{
+    if (!isfinite(n))
+        fputs(none, stdout);
+    else
+        printf("%.*f", column->unit == U_PART ? 6 : 0, n);
+}
+
+static void print_json_row(const struct table *t, const struct row *row)
+{
+    const char *gap = "";
+
+    putchar('{');
+    for (unsigned c = 0; c < t->column_count; c++) {
+        if (t->columns[c].unit == U_SHARES)
+            continue;
+        printf("%s\"%s\":", gap, t->columns[c].name);
+        if (row->cell[c].text != NULL)
+            batch_json_string(row->cell[c].text);
+        else
+            print_exact(&t->columns[c], row->cell[c].number, "null");
+        gap = ",";
+    }
+    putchar('}');
+}
+
+static uint64_t interval_ns(const struct span *span)
+{
+    return span->to->boot_ns -
+           (span->from != NULL ? span->from->boot_ns : span->seg->header.born_ns);
+}
+
+static void print_json(const struct view *v, const struct table *t, const struct span *span)
+{
+    const struct shm_snap *snap = v->now;
+    const char *gap = "";
+    struct shm_sums sums;
+
+    span_sums(span, SHM_ALL, ALL_BINS, &sums);
+    fputs("{\"version\":", stdout);
+    batch_json_string(v->seg->header.version);
+    printf(",\"pid\":%d,\"comm\":", v->seg->proc.pid);
+    batch_json_string(v->seg->proc.comm);
+    printf(",\"generation\":%" PRIu64 ",\"threads\":%u,\"applied\":%u,\"exact\":%s"
+           ",\"time_ns\":%" PRIu64 ",\"uptime_ns\":%" PRIu64 ",\"interval_ns\":%" PRIu64
+           ",\"live\":%" PRIu64 ",\"live_bytes\":%" PRIu64 ",\"rss_bytes\":%" PRIu64 ",\"%s\":[",
+           snap->state.generation, snap->threads, snap_applied(snap),
+           snap->exact ? "true" : "false", snap->time_ns,
+           snap->boot_ns - v->seg->header.born_ns, interval_ns(span), sums.live,
+           sums.live_bytes, v->rss_bytes, screens[v->screen]->name);
+    for (unsigned i = 0; i < t->count; i++)
+        if (!t->rows[i].pinned) {
+            fputs(gap, stdout);
+            print_json_row(t, &t->rows[i]);
+            gap = ",";
+        }
+    puts("]}");
+}
+
+static void print_csv_head(const struct table *t)
+{
+    fputs("time_ns,pid,interval_ns", stdout);
+    for (unsigned c = 0; c < t->column_count; c++)
+        if (t->columns[c].unit != U_SHARES)
+            printf(",%s", t->columns[c].name);
+    putchar('\n');
+}
+
+static void print_csv(const struct view *v, const struct table *t, const struct span *span)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        if (t->rows[i].pinned)
+            continue;
+        printf("%" PRIu64 ",%d,%" PRIu64, v->now->time_ns, v->seg->proc.pid, interval_ns(span));
+        for (unsigned c = 0; c < t->column_count; c++) {
+            if (t->columns[c].unit == U_SHARES)
+                continue;
+            putchar(',');
+            if (t->rows[i].cell[c].text != NULL)
+                csv_string(t->rows[i].cell[c].text);
+            else
+                print_exact(&t->columns[c], t->rows[i].cell[c].number, "");
+        }
+        putchar('\n');
+    }
+}
+
+/* ---- The loop --------------------------------------------------------------------------------- */
+
+static void print_sample(struct view *v, enum format format, bool first)
+{
+    const struct screen *screen = screens[v->screen];
+    struct span span = view_span(v);
+    struct table *t = &v->table;
+
+    table_begin(t, screen->columns, screen->column_count);
+    t->rate = span.rate;
+    t->seconds = span.seconds;
+    screen->fill(&span, t);
+    if (format == FORMAT_JSON) {
+        print_json(v, t, &span);
+    } else if (format == FORMAT_CSV) {
+        if (first)
+            print_csv_head(t);
+        print_csv(v, t, &span);
+    } else {
+        print_text(v, t, &span);
+    }
+}
+
+/* To a moment, not for a time: what printing takes does not add up. */
+static void sleep_until(struct timespec *at, unsigned ms)
+{
+    at->tv_sec += ms / 1000;
+    at->tv_nsec += ms % 1000 * 1000000L;
+    if (at->tv_nsec >= 1000000000L) {
+        at->tv_sec++;
+        at->tv_nsec -= 1000000000L;
+    }
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, at, NULL) == EINTR)
+        ;
+}
+
+int batch_run(struct view *v, enum format format, unsigned long count, struct shm_error *err)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    if (!v->cumulative)
+        view_sample(v);
+    for (unsigned long i = 0; (count == 0 || i < count) && v->ended[0] == '\0'; i++) {
+        if (i > 0 || !v->cumulative)
+            sleep_until(&at, v->interval_ms);
+        view_sample(v);
+        if (v->ended[0] != '\0')
+            break;
+        print_sample(v, format, i == 0);
+        if (fflush(stdout) != 0 || ferror(stdout))
+            return shm_fail(err, SHM_EIO, "standard output: %s", strerror(errno));
+    }
+    return v->ended[0] != '\0' ? shm_fail(err, SHM_EGONE, "%s", v->ended) : SHM_OK;
+}

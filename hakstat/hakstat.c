@@ -1,0 +1,198 @@
+/* hakstat.c: the allocator of a running process, on a screen or as lines; see hakstat(1). */
+#include <errno.h>
+#include <getopt.h>
+#include <locale.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hakstat/batch.h"
+#include "hakstat/draw.h"
+#include "hakstat/view.h"
+
+struct options {
+    struct shm_target target;
+    bool batch, ascii, mono;
+    enum format format;
+    unsigned long count;
+};
+
+static const char usage[] =
+    "usage: hakstat [-p PID | -c GLOB] [-s SCREEN] [-d SECONDS] [--cumulative] [--readonly]\n"
+    "               [--ascii] [--mono]\n"
+    "       hakstat -b [-j | --csv] [-n COUNT] [-d SECONDS] [-s SCREEN] [-p PID | -c GLOB]\n"
+    "\n"
+    "  -p, --pid PID       watch this process; without it, the only one under libhakmem\n"
+    "  -c, --comm GLOB     watch the process of this name\n"
+    "  -s, --screen NAME   classes, threads, superslabs, knobs, latencies or events\n"
+    "  -d, --delay SECONDS time between samples [1]\n"
+    "      --cumulative    counts since the start instead of rates\n"
+    "      --readonly      do not change knobs\n"
+    "      --ascii         no characters outside ASCII\n"
+    "      --mono          no colours\n"
+    "  -b, --batch         print lines; also where standard output is no terminal\n"
+    "  -n, --count COUNT   end after so many samples; implies -b\n"
+    "  -j, --json          a JSON object a sample; implies -b\n"
+    "      --csv           comma-separated values; implies -b\n"
+    "      --help, --version\n";
+
+/* Says why on standard error, or as JSON on standard output, and ends. */
+static _Noreturn void fail(const struct options *o, const struct shm_error *err)
+{
+    if (o->format == FORMAT_JSON) {
+        printf("{\"error\":{\"code\":%d,\"message\":", (int)err->code);
+        batch_json_string(err->text);
+        printf(",\"pid\":%d}}\n", o->target.pid);
+    } else {
+        fprintf(stderr, "hakstat: %s\n", err->text);
+    }
+    exit((int)err->code);
+}
+
+static _Noreturn void misuse(const struct options *o, const char *option, const char *value,
+                             const char *wanted)
+{
+    struct shm_error err;
+
+    shm_fail(&err, SHM_EUSAGE, "%s: '%s' is not %s", option, value, wanted);
+    fail(o, &err);
+}
+
+static unsigned long number(const struct options *o, const char *option, const char *text,
+                            unsigned long most)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n == 0 || n > most)
+        misuse(o, option, text, "a number above 0");
+    return n;
+}
+
+static unsigned milliseconds(const struct options *o, const char *text)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(seconds >= 0.01 && seconds <= 3600))
+        misuse(o, "-d", text, "a number of seconds from 0.01 to 3600");
+    return (unsigned)lround(seconds * 1000);
+}
+
+static unsigned screen_named(const struct options *o, const char *name)
+{
+    for (unsigned i = 0; i < MAIN_SCREENS; i++)
+        if (strcmp(screens[i]->name, name) == 0)
+            return i;
+    misuse(o, "-s", name,
+           "a screen: classes, threads, superslabs, knobs, latencies or events");
+}
+
+enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_HELP, OPT_VERSION };
+
+static void parse_option(struct options *o, struct view *v, int opt)
+{
+    switch (opt) {
+    case 'p': o->target.pid = (int)number(o, "-p", optarg, 1u << 22); break;
+    case 'c': o->target.comm = optarg; break;
+    case 's': v->screen = screen_named(o, optarg); break;
+    case 'd': v->interval_ms = milliseconds(o, optarg); break;
+    case 'n': o->count = number(o, "-n", optarg, 1000000000); o->batch = true; break;
+    case 'b': o->batch = true; break;
+    case 'j': o->format = FORMAT_JSON; o->batch = true; break;
+    case OPT_CSV: o->format = FORMAT_CSV; o->batch = true; break;
+    case OPT_CUMULATIVE: v->cumulative = true; break;
+    case OPT_READONLY: v->readonly = true; break;
+    case OPT_ASCII: o->ascii = true; break;
+    case OPT_MONO: o->mono = true; break;
+    case OPT_HELP: fputs(usage, stdout); exit(0);
+    case OPT_VERSION: puts("hakstat " PACKAGE_VERSION); exit(0);
+    default: fputs(usage, stderr); exit(SHM_EUSAGE);
+    }
+}
+
+static void parse(struct options *o, struct view *v, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        { "pid", required_argument, NULL, 'p' }, { "comm", required_argument, NULL, 'c' },
+        { "screen", required_argument, NULL, 's' }, { "delay", required_argument, NULL, 'd' },
+        { "count", required_argument, NULL, 'n' }, { "batch", no_argument, NULL, 'b' },
+        { "json", no_argument, NULL, 'j' }, { "csv", no_argument, NULL, OPT_CSV },
+        { "cumulative", no_argument, NULL, OPT_CUMULATIVE },
+        { "readonly", no_argument, NULL, OPT_READONLY },
+        { "ascii", no_argument, NULL, OPT_ASCII }, { "mono", no_argument, NULL, OPT_MONO },
+        { "help", no_argument, NULL, OPT_HELP }, { "version", no_argument, NULL, OPT_VERSION },
+        { 0 },
+    };
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "p:c:s:d:n:bj", longs, NULL)) != -1)
+        parse_option(o, v, opt);
+    if (optind < argc)
+        misuse(o, "argument", argv[optind], "an option");
+}
+
+/* Where there are several processes, a person chooses one from the list; a script can't. */
+static void choose(const struct options *o, struct view *v)
+{
+    struct shm_proc *list;
+    struct shm_error err;
+    size_t count;
+    int code = shm_targets(&o->target, &list, &count, &err);
+
+    if (code == SHM_EUSAGE && !o->batch) {
+        v->screen = SCREEN_PROCESSES;
+        return;
+    }
+    if (code == SHM_OK) {
+        code = view_attach(v, &list[0], &err);
+        free(list);
+    }
+    if (code != SHM_OK) {
+        struct shm_error with_pid = { .code = err.code };
+
+        snprintf(with_pid.text, sizeof with_pid.text, "pid %d: %.380s", o->target.pid, err.text);
+        fail(o, o->target.pid != 0 ? &with_pid : &err);
+    }
+}
+
+static int run_screen(const struct options *o, struct view *v)
+{
+    const char *no_color = getenv("NO_COLOR");
+
+    if (!draw_open(o->ascii, o->mono || (no_color != NULL && no_color[0] != '\0')))
+        return SHM_EIO;
+    view_run(v);
+    draw_close();
+    draw_die_by_signal();
+    if (v->ended[0] == '\0')
+        return SHM_OK;
+    fprintf(stderr, "hakstat: %s\n", v->ended);
+    return SHM_EGONE;
+}
+
+int main(int argc, char **argv)
+{
+    static struct view v = { .interval_ms = 1000, .open_class = -1 };
+    struct options o = { 0 };
+    struct shm_error err;
+    int code;
+
+    setlocale(LC_CTYPE, "");
+    for (unsigned i = 0; i < SCREENS; i++)
+        v.place[i].sort = -1;
+    parse(&o, &v, argc, argv);
+    o.batch |= !isatty(STDOUT_FILENO);
+    shm_gc_at_start();
+    choose(&o, &v);
+    if (!o.batch)
+        return run_screen(&o, &v);
+    code = batch_run(&v, o.format, o.count, &err);
+    view_free(&v);
+    if (code != SHM_OK)
+        fail(&o, &err);
+    return SHM_OK;
+}

@@ -1,0 +1,67 @@
+/* screen_events.c: the trace ring, newest first. */
+#include <inttypes.h>
+
+#include "hakstat/screens.h"
+
+enum { TIME, TID, KIND, CLASS, SIZE, ARG };
+
+static const struct column columns[] = {
+    [TIME]  = { "monotonic_s", "TIME, S", 16, 0, U_TEXT },
+    [TID]   = { "tid", "TID", 8, 0, U_TEXT },
+    [KIND]  = { "kind", "EVENT", 18, 0, U_TEXT },
+    [CLASS] = { "class", "CLASS", 5, 0, U_TEXT },
+    [SIZE]  = { "size", "SIZE", 7, 0, U_BYTES },
+    [ARG]   = { "arg", "BLOCKS OR BYTES", 15, 0, U_COUNT },
+};
+
+static const char *kind_name(unsigned kind)
+{
+    static const char *const names[] = {
+        [HAK_TRACE_REFILL] = "refill", [HAK_TRACE_SLL_PUSH] = "sll push",
+        [HAK_TRACE_SLL_DRAIN] = "sll drain", [HAK_TRACE_REMOTE_DRAIN] = "remote drain",
+        [HAK_TRACE_SS_ACQUIRE] = "superslab acquire", [HAK_TRACE_SS_RELEASE] = "superslab release",
+        [HAK_TRACE_OS_MAP] = "os map", [HAK_TRACE_OS_UNMAP] = "os unmap",
+        [HAK_TRACE_OS_PURGE] = "os purge", [HAK_TRACE_KNOB_APPLY] = "knob apply",
+        [HAK_TRACE_THREAD_START] = "thread start", [HAK_TRACE_THREAD_EXIT] = "thread exit",
+        [HAK_TRACE_LOCK_WAIT] = "lock wait",
+    };
+    _Static_assert(sizeof names / sizeof *names == HAK_TRACE_KINDS, "a name each");
+
+    return kind < HAK_TRACE_KINDS && names[kind] != NULL ? names[kind] : "?";
+}
+
+static void add(const struct span *span, struct table *table, const struct hak_trace_record *event)
+{
+    struct row *row = table_add(table, event->order);
+    const struct shm_seg *seg = span->seg;
+
+    row->cell[TIME].text = table_text(table, "%" PRIu64 ".%06u", event->ns / 1000000000,
+                                      (unsigned)(event->ns / 1000 % 1000000));
+    row->cell[TID].text = table_text(table, "%" PRId32, event->tid);
+    row->cell[KIND].text = kind_name(event->kind);
+    if (event->bin < seg->bin_count) {
+        const struct hak_bin_desc *bin = &seg->bins[event->bin];
+
+        row->cell[SIZE].number = bin->size;
+        if (bin->cls < seg->class_count)
+            row->cell[CLASS].text = seg->classes[bin->cls].name;
+    }
+    row->cell[ARG].number = (double)event->arg;
+}
+
+static void fill(const struct span *span, struct table *table)
+{
+    for (size_t i = span->event_count; i-- > 0;)
+        add(span, table, &span->events[i]);
+}
+
+static const char *empty(const struct span *span)
+{
+    return span->to->state.trace_on != 0
+        ? "No slow-path event yet."
+        : "The trace ring is off. Set trace.ring to 1 on the knobs screen (4) to record events.";
+}
+
+const struct screen screen_events = {
+    .name = "events", COLUMNS(columns), .fill = fill, .empty = empty, .needs_process = true,
+};

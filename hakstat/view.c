@@ -1,0 +1,502 @@
+/* view.c: samples, frames, and the loop that makes them; see view.h. */
+#define _GNU_SOURCE
+#include "hakstat/view.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Rows of a frame:  title, three lines of figures, tabs, column heads, the table, the detail of
+ * the chosen row, and the bottom line. */
+enum { ROW_TITLE, ROW_FIGURES, ROW_TABS = 4, ROW_HEADS, ROW_TABLE, TABLE_LEAST = 5 };
+
+uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void view_say(struct view *v, enum ink ink, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(v->message, sizeof v->message, format, args);
+    va_end(args);
+    v->message_ink = ink;
+}
+
+/* ---- Samples ---------------------------------------------------------------------------------- */
+
+static uint64_t rss_of(int pid)
+{
+    char path[64];
+    unsigned long long pages = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+struct span view_span(const struct view *v)
+{
+    struct span span = {
+        .seg = v->seg, .to = v->now, .open_class = v->open_class, .rate = !v->cumulative,
+        .from = v->cumulative ? v->reset : v->before, .seconds = 1,
+        .proc_pid = v->ended[0] != '\0' ? 0 : v->seg->proc.pid,
+        .events = v->events, .event_count = v->event_count,
+    };
+    uint64_t start = v->before != NULL ? v->before->boot_ns : v->seg->header.born_ns;
+
+    if (span.rate && v->now->boot_ns > start)
+        span.seconds = (double)(v->now->boot_ns - start) / 1e9;
+    return span;
+}
+
+static void keep_rates(struct view *v)
+{
+    struct span span = view_span(v);
+    struct shm_sums sums;
+
+    if (v->before == NULL)
+        return;
+    span.from = v->before;
+    span.seconds = (double)(v->now->boot_ns - v->before->boot_ns) / 1e9;
+    span_sums(&span, SHM_ALL, ALL_BINS, &sums);
+    memmove(v->allocs_s, v->allocs_s + 1, sizeof v->allocs_s - sizeof *v->allocs_s);
+    memmove(v->frees_s, v->frees_s + 1, sizeof v->frees_s - sizeof *v->frees_s);
+    v->allocs_s[SPARK_VALUES - 1] = (double)sums.allocs / span.seconds;
+    v->frees_s[SPARK_VALUES - 1] = (double)sums.frees / span.seconds;
+}
+
+void view_release(struct view *v, struct shm_snap *snap)
+{
+    if (snap != v->before && snap != v->now && snap != v->reset)
+        shm_snap_free(snap);
+}
+
+void view_sample(struct view *v)
+{
+    struct shm_snap *snap, *old;
+    struct shm_error err;
+    bool alive = shm_alive(v->seg);     /* before the snapshot: what it shows is then complete */
+
+    if (shm_snapshot(v->seg, &snap, &err) != SHM_OK) {
+        snprintf(v->ended, sizeof v->ended, "pid %d (%s): %s", v->seg->proc.pid,
+                 v->seg->proc.comm, err.text);
+        return;
+    }
+    old = v->before;
+    v->before = v->now;
+    v->now = snap;
+    view_release(v, old);
+    v->event_count = shm_trace(v->seg, v->events, EVENTS_MOST);
+    v->rss_bytes = alive ? rss_of(v->seg->proc.pid) : 0;
+    keep_rates(v);
+    if (!alive)
+        snprintf(v->ended, sizeof v->ended, "pid %d (%s): the process has ended",
+                 v->seg->proc.pid, v->seg->proc.comm);
+}
+
+static void forget_snaps(struct view *v)
+{
+    struct shm_snap *before = v->before, *now = v->now, *reset = v->reset;
+
+    v->before = v->now = v->reset = NULL;
+    if (reset != now && reset != before)
+        shm_snap_free(reset);
+    shm_snap_free(before);
+    shm_snap_free(now);
+}
+
+int view_attach(struct view *v, const struct shm_proc *proc, struct shm_error *err)
+{
+    struct shm_seg *seg;
+    int code = shm_attach(proc, &seg, err);
+
+    if (code != SHM_OK)
+        return code;
+    forget_snaps(v);
+    shm_detach(v->seg);
+    v->seg = seg;
+    v->ended[0] = '\0';
+    v->open_class = -1;
+    v->due_ms = 0;
+    memset(v->allocs_s, 0, sizeof v->allocs_s);
+    memset(v->frees_s, 0, sizeof v->frees_s);
+    return SHM_OK;
+}
+
+void view_free(struct view *v)
+{
+    forget_snaps(v);
+    shm_detach(v->seg);
+    table_free(&v->table);
+}
+
+static void sample_if_due(struct view *v)
+{
+    uint64_t now = now_ms();
+
+    if (v->seg == NULL || v->paused || v->ended[0] != '\0' || now < v->due_ms)
+        return;
+    view_sample(v);
+    v->due_ms = now + v->interval_ms;
+}
+
+/* ---- The frame -------------------------------------------------------------------------------- */
+
+static void draw_title(const struct view *v)
+{
+    char right[80];
+    int col = draw_text(ROW_TITLE, 0, INK_HEAD, " hakstat");
+
+    if (v->seg != NULL) {
+        uint64_t end = v->now != NULL ? v->now->boot_ns : v->seg->header.born_ns;
+        uint64_t up = (end - v->seg->header.born_ns) / 1000000000;
+
+        col = draw_text(ROW_TITLE, col, INK_HEAD, "  %s  pid %d  up %" PRIu64 ":%02u:%02u",
+                        v->seg->proc.comm, v->seg->proc.pid, up / 3600,
+                        (unsigned)(up / 60 % 60), (unsigned)(up % 60));
+    }
+    snprintf(right, sizeof right, "%s%s  every %g s ",
+             v->ended[0] != '\0' ? "ENDED" : v->paused ? "PAUSED" : "",
+             v->cumulative ? v->reset != NULL ? "  since reset" : "  since start" : "",
+             v->interval_ms / 1000.0);
+    if (draw_width() - (int)strlen(right) > col)
+        draw_text(ROW_TITLE, draw_width() - (int)strlen(right), INK_HEAD, "%s", right);
+    draw_ground(ROW_TITLE, INK_HEAD);
+}
+
+static int draw_part(int row, int col, const char *name, uint64_t part, uint64_t whole)
+{
+    col = draw_text(row, col, INK_DIM, "  %s ", name);
+    if (whole == 0)
+        return draw_text(row, col, INK_BOLD, "-");
+    return draw_text(row, col, INK_BOLD, "%.1f %%", 100.0 * (double)part / (double)whole);
+}
+
+static void draw_threads_line(const struct view *v, const struct span *span, int row)
+{
+    const struct shm_snap *snap = v->now;
+    unsigned applied = snap_applied(snap);
+    struct shm_sums sums;
+    int col = draw_text(row, 0, INK_DIM, "threads ");
+
+    col = draw_text(row, col, INK_BOLD, "%u", snap->threads);
+    col = draw_text(row, col, INK_DIM, "  generation ");
+    col = draw_text(row, col, INK_BOLD, "%" PRIu64, snap->state.generation);
+    col = draw_text(row, col, INK_DIM, " applied by ");
+    col = draw_text(row, col, applied == snap->threads ? INK_GOOD : INK_WARN, "%u/%u", applied,
+                    snap->threads);
+    span_sums(span, SHM_ALL, ALL_BINS, &sums);
+    col = draw_part(row, col, "L0", sums.heap_v2_hits, sums.allocs);
+    col = draw_part(row, col, "FastCache", sums.fast_cache_hits, sums.allocs);
+    col = draw_part(row, col, "slow", sums.slow_allocs, sums.allocs);
+    if (!snap->exact)
+        draw_text(row, col, INK_WARN, "  NOT EXACT");
+}
+
+static int draw_bytes(int row, int col, const char *name, double bytes)
+{
+    char text[24];
+
+    col = draw_text(row, col, INK_DIM, "%s ", name);
+    return draw_text(row, col, INK_BOLD, "%s  ", shm_bytes_text((uint64_t)bytes, text));
+}
+
+static void draw_memory_line(const struct view *v, const struct span *span, int row)
+{
+    char text[NUMBER_MAX];
+    struct shm_sums sums;
+    int col;
+
+    span_sums(span, SHM_ALL, ALL_BINS, &sums);
+    col = draw_bytes(row, 0, "live", (double)sums.live_bytes);
+    col = draw_text(row, col - 1, INK_DIM, "in ");
+    col = draw_text(row, col, INK_BOLD, "%s", number_count((double)sums.live, text));
+    col = draw_text(row, col, INK_DIM, " blocks  ");
+    col = draw_bytes(row, col, "cached", (double)span_cached_bytes(span, SHM_ALL, ALL_BINS));
+    col = draw_bytes(row, col, "mapped", (double)snap_global(v->now, "mapped_bytes"));
+    if (v->rss_bytes != 0)
+        col = draw_bytes(row, col, "RSS", (double)v->rss_bytes);
+    draw_bytes(row, col, "purged", (double)snap_thread(v->now, "os_purge_bytes"));
+}
+
+/* At most a quarter of the width each, so that both rates are seen at 60 columns. */
+static int draw_rate(int row, int col, const char *name, const double *values)
+{
+    int width = draw_width() / 4 - 15;
+    char text[NUMBER_MAX];
+
+    width = width < 0 ? 0 : width > SPARK_VALUES ? SPARK_VALUES : width;
+    col = draw_text(row, col, INK_DIM, "%s ", name);
+    draw_text(row, col, INK_BOLD, "%6s", number_count(values[SPARK_VALUES - 1], text));
+    draw_spark(row, col + 7, width, values, SPARK_VALUES);
+    return col + 9 + width;
+}
+
+static double per_second(const struct span *span, const char *name)
+{
+    return (double)span_thread(span, SHM_ALL, name) / span->seconds;
+}
+
+static void draw_rates_line(const struct view *v, const struct span *span, int row)
+{
+    char map[NUMBER_MAX], unmap[NUMBER_MAX];
+    int col = draw_rate(row, 0, "allocs/s", v->allocs_s);
+
+    col = draw_rate(row, col, "frees/s", v->frees_s);
+    col = draw_text(row, col, INK_DIM, "SuperSlabs ");
+    col = draw_text(row, col, INK_BOLD, "%" PRIu64 "+%" PRIu64,
+                    snap_global(v->now, "superslabs_live"), snap_global(v->now, "superslabs_lru"));
+    col = draw_text(row, col, INK_DIM, " LRU");
+    if (span->rate)
+        draw_text(row, col, INK_DIM, "  map/s %s unmap/s %s (own counters)",
+                  number_count(per_second(span, "os_map"), map),
+                  number_count(per_second(span, "os_unmap"), unmap));
+}
+
+static void draw_tabs(const struct view *v)
+{
+    int col = 0;
+
+    for (unsigned i = 0; i < MAIN_SCREENS; i++) {
+        col = draw_text(ROW_TABS, col, INK_DIM, "%u", i + 1);
+        col = draw_text(ROW_TABS, col, i == v->screen ? INK_TAB : INK_TEXT,
+                        i == v->screen ? "[%s]" : " %s ", screens[i]->name);
+    }
+    if (v->screen >= MAIN_SCREENS)
+        draw_text(ROW_TABS, col, INK_TAB, " [%s]", screens[v->screen]->name);
+    else if (v->screen == 0 && v->open_class >= 0)
+        draw_text(ROW_TABS, col, INK_DIM, " bins of %s",
+                  v->seg->classes[v->open_class].name);
+}
+
+static bool stretches(const struct column *c)
+{
+    return c->unit == U_SHARES || c->unit == U_TEXT;
+}
+
+/* The highest rank of which all columns fit. */
+static int fitting_rank(const struct table *t)
+{
+    int rank = 0;
+
+    for (int try = 1; try < TABLE_COLUMNS; try++) {
+        int width = -1;
+
+        for (unsigned i = 0; i < t->column_count; i++)
+            width += t->columns[i].rank <= try ? t->columns[i].width + 1 : 0;
+        if (width <= draw_width())
+            rank = try;
+    }
+    return rank;
+}
+
+/* Widths of the columns that are shown, 0 for the others.  What is left over goes to the last one
+ * that can use it, bars before texts. */
+static void lay_out(const struct table *t, int widths[TABLE_COLUMNS])
+{
+    int rank = fitting_rank(t), left = draw_width() + 1, stretched = -1;
+
+    for (unsigned i = 0; i < t->column_count; i++) {
+        widths[i] = t->columns[i].rank <= rank ? t->columns[i].width : 0;
+        if (widths[i] == 0)
+            continue;
+        left -= widths[i] + 1;
+        if (stretches(&t->columns[i]) &&
+            (stretched < 0 || t->columns[stretched].unit != U_SHARES))
+            stretched = (int)i;
+    }
+    if (stretched > 0 && left > 0)
+        widths[stretched] += t->columns[stretched].unit == U_SHARES && left > 48 ? 48 : left;
+}
+
+static void draw_heads(const struct table *t, const int widths[TABLE_COLUMNS],
+                       const struct place *place)
+{
+    int col = 0;
+    char title[40];
+
+    for (unsigned i = 0; i < t->column_count; i++) {
+        enum ink ink = (int)i == place->sort ? INK_CURSOR : INK_HEAD;
+
+        if (widths[i] == 0)
+            continue;
+        table_title(t, i, title);
+        draw_text(ROW_HEADS, col, ink, stretches(&t->columns[i]) ? "%-*s" : "%*s", widths[i],
+                  title);
+        col = draw_text(ROW_HEADS, col + widths[i], INK_HEAD, " ");
+    }
+    draw_text(ROW_HEADS, col, INK_HEAD, "%*s", draw_width() - col > 0 ? draw_width() - col : 0,
+              "");
+}
+
+static void draw_row(const struct table *t, const int widths[TABLE_COLUMNS],
+                     const struct row *row, int at, bool chosen)
+{
+    enum ink ink = chosen ? INK_CURSOR : row->pinned ? INK_BOLD : row->dim ? INK_DIM : INK_TEXT;
+    char text[TABLE_CELL_MAX];
+    int col = 0;
+
+    if (chosen)
+        draw_text(at, 0, ink, "%*s", draw_width(), "");
+    for (unsigned i = 0; i < t->column_count; i++) {
+        if (widths[i] == 0)
+            continue;
+        if (t->columns[i].unit == U_SHARES)
+            draw_shares(at, col, widths[i], row->shares[0], row->shares[1], row->shares[2]);
+        else if (t->columns[i].unit == U_TEXT)
+            draw_text(at, col, ink, "%.*s", widths[i], table_cell(t, row, i, text));
+        else
+            draw_text(at, col, ink, "%*s", widths[i], table_cell(t, row, i, text));
+        col += widths[i] + 1;
+    }
+}
+
+/* Finds the chosen row again, or the one that took its place, and scrolls to it. */
+static void settle(struct place *place, const struct table *t, unsigned page)
+{
+    unsigned i = 0;
+
+    while (i < t->count && t->rows[i].id != place->chosen)
+        i++;
+    if (i == t->count)
+        i = place->index < t->count ? place->index : t->count != 0 ? t->count - 1 : 0;
+    place->index = i;
+    place->chosen = t->count != 0 ? t->rows[i].id : 0;
+    if (place->top > i)
+        place->top = i;
+    if (i >= place->top + page)
+        place->top = i - page + 1;
+    if (place->top + page > t->count)
+        place->top = t->count > page ? t->count - page : 0;
+}
+
+static void fill_table(struct view *v, const struct screen *screen, const struct span *span)
+{
+    const struct place *place = &v->place[v->screen];
+
+    table_begin(&v->table, screen->columns, screen->column_count);
+    v->table.rate = span != NULL && span->rate;
+    v->table.seconds = span != NULL ? span->seconds : 1;
+    screen->fill(span, &v->table);
+    if (v->filter[0] != '\0')
+        table_filter(&v->table, v->filter);
+    if (place->sort >= 0)
+        table_sort(&v->table, (unsigned)place->sort, place->reverse);
+}
+
+static void draw_table(struct view *v, const struct screen *screen, const struct span *span)
+{
+    struct place *place = &v->place[v->screen];
+    int rows = draw_height() - ROW_TABLE - 1;
+    int widths[TABLE_COLUMNS];
+    bool detail = screen->detail != NULL && rows - screen->detail_rows - 1 >= TABLE_LEAST;
+
+    fill_table(v, screen, span);
+    if (detail)
+        rows -= screen->detail_rows + 1;
+    v->page = rows > 0 ? (unsigned)rows : 1;
+    settle(place, &v->table, v->page);
+    lay_out(&v->table, widths);
+    draw_heads(&v->table, widths, place);
+    for (unsigned i = place->top; i < v->table.count && i < place->top + v->page; i++)
+        draw_row(&v->table, widths, &v->table.rows[i], ROW_TABLE + (int)(i - place->top),
+                 i == place->index);
+    if (v->table.count == 0 && screen->empty != NULL)
+        draw_wrapped(ROW_TABLE + 1, 3, INK_WARN, screen->empty(span));
+    if (detail && v->table.count != 0)
+        screen->detail(span, &v->table.rows[place->index],
+                       draw_height() - 1 - screen->detail_rows);
+}
+
+/* A message that is longer than a row takes two. */
+static void draw_message(int row, enum ink ink, const char *text)
+{
+    bool two = (int)strlen(text) > draw_width();
+
+    for (int i = row - two; i <= row; i++)
+        draw_text(i, 0, INK_TEXT, "%*s", draw_width(), "");
+    draw_wrapped(row - two, 2, ink, text);
+}
+
+static void draw_bottom(struct view *v)
+{
+    int row = draw_height() - 1;
+
+    if (v->prompt.open) {
+        int col = draw_text(row, 0, INK_BOLD, "%s", v->prompt.label);
+
+        draw_caret(row, draw_text(row, col, INK_TEXT, "%s", v->prompt.text));
+    } else if (v->message[0] != '\0') {
+        draw_message(row, v->message_ink, v->message);
+    } else if (v->ended[0] != '\0') {
+        draw_message(row, INK_BAD, v->ended);
+    } else if (v->filter[0] != '\0') {
+        draw_text(row, 0, INK_WARN, "only rows with '%s'; \\ shows all", v->filter);
+    } else {
+        draw_text(row, 0, INK_DIM, "h help  q quit  Tab screens  / filter  < > sort  p pause  "
+                                   "c counts  o processes  Enter open, edit");
+    }
+}
+
+static void draw_frame(struct view *v)
+{
+    const struct screen *screen = screens[v->screen];
+    struct span span;
+
+    draw_begin();
+    draw_title(v);
+    draw_tabs(v);
+    if (v->now != NULL) {
+        span = view_span(v);
+        draw_threads_line(v, &span, ROW_FIGURES);
+        draw_memory_line(v, &span, ROW_FIGURES + 1);
+        draw_rates_line(v, &span, ROW_FIGURES + 2);
+    }
+    if (v->now != NULL || !screen->needs_process)
+        draw_table(v, screen, v->now != NULL ? &span : NULL);
+    draw_bottom(v);
+    draw_end();
+}
+
+/* ---- The loop --------------------------------------------------------------------------------- */
+
+static int wait_ms(const struct view *v)
+{
+    uint64_t now = now_ms();
+
+    if (v->seg == NULL || v->paused || v->ended[0] != '\0')
+        return (int)v->interval_ms;
+    return now < v->due_ms ? (int)(v->due_ms - now) : 0;
+}
+
+void view_run(struct view *v)
+{
+    while (!v->quit) {
+        int key;
+
+        sample_if_due(v);
+        draw_frame(v);
+        key = draw_key(wait_ms(v));
+        if (key == K_STOP)
+            break;
+        if (key != K_NONE)
+            view_key(v, key);
+    }
+}

@@ -1,0 +1,90 @@
+/* view.h: what is on the screen, and how it gets there.
+ *
+ *   view_run:  sample if it is time ─> draw a frame ─> wait for a key ─> keys.c
+ *
+ * keys.c changes a view, view.c shows it; screens only read spans.  One thread. */
+#ifndef HAKSTAT_VIEW_H
+#define HAKSTAT_VIEW_H
+
+#include "hakstat/draw.h"
+#include "hakstat/screens.h"
+#include "hakstat/span.h"
+#include "hakstat/table.h"
+
+/* Where somebody is in one screen. */
+struct place {
+    uint64_t chosen;            /* row id */
+    unsigned index;             /* where it was last seen: used when it is gone */
+    unsigned top;               /* first row shown */
+    int sort;                   /* column; -1: the table's own order */
+    bool reverse;
+};
+
+/* A line being typed at the bottom. */
+struct prompt {
+    bool open;
+    char label[64];
+    char text[64];
+    void (*changed)(struct view *view);                     /* NULL: nothing */
+    void (*done)(struct view *view, const char *text);
+    unsigned knob;              /* view_edit_knob: which */
+};
+
+enum { SPARK_VALUES = 60, EVENTS_MOST = 1000 };
+
+struct view {
+    struct shm_seg *seg;                /* NULL: no process chosen yet */
+    struct shm_snap *before, *now, *reset;      /* NULL where there is none */
+    char ended[480];                    /* why there are no newer figures; "": there are */
+    uint64_t rss_bytes;
+    struct hak_trace_record events[EVENTS_MOST];    /* the newest of the ring, oldest first */
+    size_t event_count;
+    uint64_t due_ms;                    /* CLOCK_MONOTONIC of the next sample */
+
+    unsigned screen, back;              /* in screens[]; back: where Esc leads from help */
+    struct place place[SCREENS];
+    struct table table;                 /* of the screen, as drawn last */
+    unsigned page;                      /* rows of it that are seen */
+    int open_class;                     /* -1: none */
+    char filter[64];
+    struct prompt prompt;
+
+    unsigned interval_ms;
+    bool paused, cumulative, readonly, quit;
+    char message[480];                  /* at the bottom, until the next key */
+    enum ink message_ink;
+    double allocs_s[SPARK_VALUES], frees_s[SPARK_VALUES];   /* the latest last */
+};
+
+/* Watches until `q` or a signal. */
+void view_run(struct view *view);
+
+/* Watches `proc` from now on.  On an error nothing has changed. */
+int view_attach(struct view *view, const struct shm_proc *proc, struct shm_error *err);
+
+/* Gives everything back. */
+void view_free(struct view *view);
+
+/* Takes a sample, or says in `ended` why there is none. */
+void view_sample(struct view *view);
+
+/* Frees a snapshot that the view no longer points to. */
+void view_release(struct view *view, struct shm_snap *snap);
+
+/* The span that is shown.  The view must have a process and a sample. */
+struct span view_span(const struct view *view);
+
+/* Does what a key means (keys.c). */
+void view_key(struct view *view, int key);
+
+/* Opens the prompt for the value of knob `index` (keys.c). */
+void view_edit_knob(struct view *view, uint64_t index);
+
+/* Puts a message on the bottom line. */
+void view_say(struct view *view, enum ink ink, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* CLOCK_MONOTONIC. */
+uint64_t now_ms(void);
+
+#endif
