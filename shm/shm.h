@@ -69,6 +69,20 @@ struct shm_proc {
  * first, then by pid.  *list is from malloc (NULL when there are none); the caller frees it. */
 int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err);
 
+/* Which processes a tool is to work on. */
+struct shm_target {
+    int         pid;        /* 0: any */
+    const char *comm;       /* glob on the process name; NULL: any */
+    bool        all;        /* several are welcome */
+    bool        dead_too;   /* with a pid: its dead segment will do where it doesn't run */
+};
+
+/* The processes that *target names: at least one, and exactly one unless target->all.  Those that
+ * the caller may not read are left out where there are others.  SHM_EGONE: there is none, and how
+ * to start one; SHM_EUSAGE: there are several, which the text lists.  *list is from malloc. */
+int shm_targets(const struct shm_target *target, struct shm_proc **list, size_t *count,
+                struct shm_error *err);
+
 /* Removes dead segments that the caller may remove (its own; all for root), but for the `keep`
  * newest.  Re-checks lock, inode and pid of each before it unlinks.  dry_run: removes nothing.
  * Calls removed(proc, ctx) for each (may be NULL).  Returns how many. */
@@ -187,6 +201,10 @@ void shm_sum_all(const struct shm_snap *snap, unsigned slot, struct shm_sums *su
 /* Calls the thread of a slot has made so far (and ticks): a figure that differs from an earlier
  * one where the thread has moved. */
 uint64_t shm_moves(const struct shm_snap *snap, unsigned slot);
+
+/* Copies the newest records of the trace ring, at most `most`, oldest first; leaves out those that
+ * were overwritten meanwhile.  Returns how many. */
+size_t shm_trace(const struct shm_seg *seg, struct hak_trace_record *records, size_t most);
 
 /* ---- Requests ------------------------------------------------------------------------------ */
 

@@ -1,0 +1,65 @@
+/* commands.c: the list of verbs, and what several of them need. */
+#include <string.h>
+
+#include "hakctl/hakctl.h"
+
+const struct command *const commands[] = {
+    &cmd_ps, &cmd_list, &cmd_get, &cmd_set, &cmd_stats, &cmd_purge, &cmd_gc, &cmd_run, NULL,
+};
+
+uint64_t num(const json_t *object, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+const char *str(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+json_t *json_u64(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap)
+{
+    if (snap->state.process_state == HAK_PROC_EXITED)
+        return "exited";
+    if (!seg->proc.live)
+        return "dead";
+    return snap->state.process_state == HAK_PROC_RUNNING ? "running" : "starting";
+}
+
+/* ---- NAME=VALUE ---------------------------------------------------------------------------- */
+
+struct knobs {
+    const struct hak_knob_desc *knob;
+    unsigned count;
+};
+
+static const char *knob_name(size_t i, const void *ctx)
+{
+    const struct knobs *knobs = ctx;
+    return i < knobs->count ? knobs->knob[i].name : NULL;
+}
+
+int parse_assignment(const char *text, const struct hak_knob_desc *knobs, unsigned count,
+                     struct shm_change *change, struct shm_error *err)
+{
+    char name[HAK_NAME_MAX];
+    size_t length = strcspn(text, "=");
+    if (text[length] != '=')
+        return shm_fail(err, SHM_EUSAGE, "%s: not NAME=VALUE", text);
+    strncpy(name, text, sizeof name - 1);
+    name[length < sizeof name ? length : sizeof name - 1] = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (!strcmp(knobs[i].name, name)) {
+            change->knob = &knobs[i];
+            return shm_value_parse(&knobs[i], text + length + 1, &change->value, err);
+        }
+    struct knobs all = { knobs, count };
+    const char *nearest = shm_nearest(name, knob_name, &all);
+    return shm_fail(err, SHM_EREFUSED, "%.*s: no such knob%s%s", (int)length, text,
+                    nearest ? ", the nearest is " : "", nearest ? nearest : "");
+}

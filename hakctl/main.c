@@ -1,0 +1,307 @@
+/* main.c: the command line of hakctl, its targets, errors and exit code. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hakctl/hakctl.h"
+
+/* ---- Options ------------------------------------------------------------------------------- */
+
+enum { GENERAL, OWN };      /* for every verb; for those that list its letter */
+
+static const struct {
+    int         letter;     /* from 1 to 31: there is no short one */
+    const char *name;
+    const char *argument;   /* NULL: it takes none */
+    int         kind;
+    const char *help;
+} options[] = {
+    { 'p', "pid",     "PID",  GENERAL, "the process to work on" },
+    { 'c', "comm",    "GLOB", GENERAL, "the process whose name matches" },
+    { 'a', "all",     NULL,   GENERAL, "all processes (with -c: all that match)" },
+    { 'j', "json",    NULL,   GENERAL, "write JSON, errors too" },
+    { 'h', "help",    NULL,   GENERAL, "print this and exit" },
+    { 'V', "version", NULL,   GENERAL, "print the version and exit" },
+    { 'n', "values",  NULL,   OWN,     "get: values only" },
+    { 1,   "check",   NULL,   OWN,     "stats: test the conservation laws; 1 if one is broken" },
+};
+enum { OPTIONS = sizeof options / sizeof *options };
+
+static void make_tables(char *letters, struct option *longs)
+{
+    *letters++ = ':';       /* a missing argument is reported as such, and by us */
+    for (int i = 0; i < OPTIONS; i++) {
+        int argument = options[i].argument ? required_argument : no_argument;
+        *longs++ = (struct option){ options[i].name, argument, NULL, options[i].letter };
+        if (options[i].letter < 32)
+            continue;
+        *letters++ = (char)options[i].letter;
+        if (argument)
+            *letters++ = ':';
+    }
+    *letters = 0;
+    *longs = (struct option){ 0 };
+}
+
+static int bad_option(char **argv, int kind, struct shm_error *err)
+{
+    const char *what = kind == ':' ? "needs an argument" : "unknown option";
+    const char *last = argv[optind - 1];
+    if (!strncmp(last, "--", 2))
+        return shm_fail(err, SHM_EUSAGE, "%s: %s", last, what);
+    return shm_fail(err, SHM_EUSAGE, "-%c: %s", optopt, what);
+}
+
+static int parse_pid(const char *text, int *pid, struct shm_error *err)
+{
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (errno || *end || end == text || n < 1 || n > 0x7FFFFFFF)
+        return shm_fail(err, SHM_EUSAGE, "-p: %s is not a process id", text);
+    *pid = (int)n;
+    return SHM_OK;
+}
+
+static int take_option(struct call *call, int letter, struct shm_error *err)
+{
+    switch (letter) {
+    case 'p': return parse_pid(optarg, &call->target.pid, err);
+    case 'c': call->target.comm = optarg; break;
+    case 'a': call->target.all = true; break;
+    case 'j': call->json = true; break;
+    case 'n': call->values_only = true; break;
+    case 1:   call->check = true; break;
+    }
+    return SHM_OK;
+}
+
+/* ---- Help ---------------------------------------------------------------------------------- */
+
+static void help(void)
+{
+    printf("usage: hakctl [OPTION...] VERB [ARGUMENT...]\n\n"
+           "Finds, inspects and tunes running processes under libhakmem.  Without -p, -c and -a:\n"
+           "the one process there is.\n\nVerbs:\n");
+    for (int i = 0; commands[i]; i++)
+        printf("  %-5s %-30s %s\n", commands[i]->name, commands[i]->operands, commands[i]->help);
+    printf("\nOptions, before or after the verb:\n");
+    for (int i = 0; i < OPTIONS; i++) {
+        char both[32], shortly[8] = "    ";
+        if (options[i].letter >= 32)
+            snprintf(shortly, sizeof shortly, "-%c, ", options[i].letter);
+        snprintf(both, sizeof both, "%s--%s%s%s", shortly, options[i].name,
+                 options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
+        printf("  %-18s %s\n", both, options[i].help);
+    }
+    printf("\nExit codes: 0 done; 1 target or I/O error, broken law; 2 usage, several candidates;\n"
+           "3 no such process, dead, not under libhakmem; 4 permission; 5 unknown name, bad value,\n"
+           "startup knob, refused; 6 not applied in time by a running thread; 7 other ABI.\n"
+           "run: the command's own, 126 can't be run, 127 not found.\n\nSee hakctl(1).\n");
+}
+
+/* ---- Command line -------------------------------------------------------------------------- */
+
+static const char *command_name(size_t i, const void *ctx)
+{
+    (void)ctx;
+    return commands[i] ? commands[i]->name : NULL;
+}
+
+static int find_command(struct call *call, const char *name, struct shm_error *err)
+{
+    for (int i = 0; commands[i]; i++)
+        if (!strcmp(commands[i]->name, name)) {
+            call->command = commands[i];
+            return SHM_OK;
+        }
+    const char *nearest = shm_nearest(name, command_name, NULL);
+    return shm_fail(err, SHM_EUSAGE, "%s: no such verb%s%s; see hakctl --help", name,
+                    nearest ? ", the nearest is " : "", nearest ? nearest : "");
+}
+
+/* Own options of the verb only, and as many operands as it takes. */
+static int check_usage(const struct call *call, const bool *given, struct shm_error *err)
+{
+    const struct command *command = call->command;
+    for (int i = 0; i < OPTIONS; i++)
+        if (options[i].kind == OWN && given[options[i].letter]
+            && !strchr(command->options, options[i].letter))
+            return shm_fail(err, SHM_EUSAGE, "%s: takes no --%s", command->name,
+                            options[i].name);
+    if (call->argc < command->least || call->argc > command->most)
+        return shm_fail(err, SHM_EUSAGE, "usage: hakctl %s%s%s", command->name,
+                        *command->operands ? " " : "", command->operands);
+    return SHM_OK;
+}
+
+/* All options are read before the first fault is reported, so that -j is known by then. */
+static int parse(struct call *call, int argc, char **argv, struct shm_error *err)
+{
+    char letters[2 * OPTIONS + 2];
+    struct option longs[OPTIONS + 1];
+    bool given[128] = { false };
+    int letter, code = SHM_OK;
+    make_tables(letters, longs);
+    opterr = 0;
+    for (int i = 1; i < argc && !call->rest; i++)
+        if (!strcmp(argv[i], "--")) {
+            call->rest = argv + i + 1;
+            argc = i;
+        }
+    while ((letter = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        struct shm_error *first = code ? NULL : err;
+        int bad = letter == '?' || letter == ':' ? bad_option(argv, letter, first)
+                                                 : take_option(call, letter, first);
+        code = code ? code : bad;
+        if (letter < 128)
+            given[letter] = true;
+    }
+    if (!code && given['h']) {
+        help();
+        exit(SHM_OK);
+    }
+    if (!code && given['V']) {
+        printf("hakctl %s\n", PACKAGE_VERSION);
+        exit(SHM_OK);
+    }
+    if (!code && optind == argc)
+        code = shm_fail(err, SHM_EUSAGE, "no verb; see hakctl --help");
+    if (!code)
+        code = find_command(call, argv[optind], err);
+    call->argc = argc - optind - 1;
+    call->argv = argv + optind + 1;
+    return code ? code : check_usage(call, given, err);
+}
+
+/* ---- Results and errors -------------------------------------------------------------------- */
+
+static void write_json(json_t *object)
+{
+    json_dumpf(object, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(object);
+}
+
+static json_t *error_object(int pid, const struct shm_error *err)
+{
+    return json_pack("{s:i, s:s, s:o}", "code", (int)err->code, "message", err->text, "pid",
+                     pid ? json_integer(pid) : json_null());
+}
+
+/* In text at once, as JSON as a member of out. */
+static void report(const struct call *call, int pid, const struct shm_error *err, json_t *out)
+{
+    if (call->json)
+        json_object_set_new(out, "error", error_object(pid, err));
+    else if (pid)
+        fprintf(stderr, "hakctl: pid %d: %s\n", pid, err->text);
+    else
+        fprintf(stderr, "hakctl: %s\n", err->text);
+}
+
+static int fail(const struct call *call, int pid, const struct shm_error *err)
+{
+    json_t *out = json_object();
+    report(call, pid, err, out);
+    if (call->json)
+        write_json(out);
+    else
+        json_decref(out);
+    return err->code;
+}
+
+/* ---- Running a verb ------------------------------------------------------------------------ */
+
+/* One target: its result in *out, its text and errors written. */
+static int run_on(const struct call *call, const struct shm_proc *proc, json_t *out)
+{
+    struct shm_error err = { 0 };
+    struct shm_seg *seg = NULL;
+    json_object_set_new(out, "pid", json_integer(proc->pid));
+    json_object_set_new(out, "comm", json_string(proc->comm));
+    int code = shm_attach(proc, &seg, &err);
+    if (!code)
+        code = call->command->each(call, seg, out, &err);
+    if (!call->json && seg && json_object_size(out) > 2) {
+        if (call->target.all)
+            printf("pid %d (%s):\n", proc->pid, proc->comm);
+        call->command->print(call, seg, out);
+        fflush(stdout);
+    }
+    if (code && call->json && !call->target.all && json_object_size(out) == 2)
+        json_object_clear(out);         /* an error alone */
+    if (code)
+        report(call, proc->pid, &err, out);
+    shm_detach(seg);
+    return code;
+}
+
+static int run_each(const struct call *call)
+{
+    struct shm_error err = { 0 };
+    struct shm_proc *list;
+    size_t count;
+    struct shm_target target = call->target;
+    target.dead_too = call->command->dead_too;
+    int first = shm_targets(&target, &list, &count, &err);
+    if (first)
+        return fail(call, err.code == SHM_EGONE ? target.pid : 0, &err);
+
+    json_t *all = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *out = json_object();
+        int code = run_on(call, &list[i], out);
+        first = first ? first : code;
+        json_array_append_new(all, out);
+    }
+    free(list);
+    if (call->json)
+        write_json(target.all ? json_pack("{s:O}", "processes", all)
+                              : json_incref(json_array_get(all, 0)));
+    json_decref(all);
+    return first;
+}
+
+static int run_once(const struct call *call)
+{
+    struct shm_error err = { 0 };
+    json_t *out = json_object();
+    int code = call->command->once(call, out, &err);
+    if (!call->json && !code)
+        call->command->print(call, NULL, out);
+    if (code)
+        report(call, 0, &err, out);
+    if (call->json)
+        write_json(out);
+    else
+        json_decref(out);
+    return code;
+}
+
+/* A verb's output that can't be written is an error, except to a pipe that nobody reads. */
+static int finish(int code)
+{
+    if ((fflush(stdout) || ferror(stdout)) && errno != EPIPE) {
+        fprintf(stderr, "hakctl: can't write: %s\n", strerror(errno));
+        return code ? code : SHM_EIO;
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct call call = { 0 };
+    struct shm_error err = { 0 };
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    if (parse(&call, argc, argv, &err))
+        return finish(fail(&call, 0, &err));
+    if (call.command != &cmd_run)
+        signal(SIGPIPE, SIG_DFL);       /* ends us quietly; a command of `run` keeps what it had */
+    shm_gc_at_start();
+    return finish(call.command->each ? run_each(&call) : run_once(&call));
+}

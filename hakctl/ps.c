@@ -1,0 +1,81 @@
+/* ps.c: the verb ps, which lists processes and what is left of dead ones. */
+#define _GNU_SOURCE
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "hakctl/hakctl.h"
+
+static void put_figures(json_t *row, const struct shm_seg *seg, const struct shm_snap *snap)
+{
+    struct shm_sums sums;
+    shm_sum_all(snap, SHM_ALL, &sums);
+    json_object_set_new(row, "state", json_string(state_name(seg, snap)));
+    json_object_set_new(row, "threads", json_integer(seg->proc.live ? snap->threads : 0));
+    json_object_set_new(row, "live_bytes", json_u64(sums.live_bytes));
+    json_object_set_new(row, "generation", json_u64(snap->state.generation));
+}
+
+/* A process that can't be read is listed all the same, with the reason. */
+static json_t *row_of(const struct shm_proc *proc)
+{
+    struct shm_error err;
+    struct shm_seg *seg = NULL;
+    struct shm_snap *snap = NULL;
+    json_t *row = json_pack("{s:i, s:s, s:I}", "pid", proc->pid, "comm", proc->comm, "uid",
+                            (json_int_t)proc->uid);
+    if (!shm_attach(proc, &seg, &err) && !shm_snapshot(seg, &snap, &err)) {
+        put_figures(row, seg, snap);
+    } else {
+        json_object_set_new(row, "state", json_string("unreadable"));
+        json_object_set_new(row, "error", json_pack("{s:i, s:s, s:i}", "code", (int)err.code,
+                                                    "message", err.text, "pid", proc->pid));
+    }
+    shm_snap_free(snap);
+    shm_detach(seg);
+    return row;
+}
+
+static int ps(const struct call *call, json_t *out, struct shm_error *err)
+{
+    struct shm_proc *list;
+    size_t count;
+    int code = shm_find(&list, &count, err);
+    if (code)
+        return code;
+    json_t *rows = json_array();
+    for (size_t i = 0; i < count; i++)
+        if ((!call->target.pid || call->target.pid == list[i].pid)
+            && (!call->target.comm || !fnmatch(call->target.comm, list[i].comm, 0)))
+            json_array_append_new(rows, row_of(&list[i]));
+    free(list);
+    json_object_set_new(out, "processes", rows);
+    return SHM_OK;
+}
+
+static void print_ps(const struct call *call, const struct shm_seg *seg, const json_t *out)
+{
+    (void)call, (void)seg;
+    size_t i;
+    json_t *row;
+    printf("%7s %-15s %7s %10s %10s %s\n", "PID", "NAME", "THREADS", "LIVE", "GENERATION", "STATE");
+    json_array_foreach(json_object_get(out, "processes"), i, row) {
+        const json_t *error = json_object_get(row, "error");
+        char live[24];
+        printf("%7" PRIu64 " %-15s ", num(row, "pid"), str(row, "comm"));
+        if (error)
+            printf("%7s %10s %10s %s: %s\n", "-", "-", "-", str(row, "state"),
+                   str(error, "message"));
+        else
+            printf("%7" PRIu64 " %10s %10" PRIu64 " %s\n", num(row, "threads"),
+                   shm_bytes_text(num(row, "live_bytes"), live), num(row, "generation"),
+                   str(row, "state"));
+    }
+}
+
+const struct command cmd_ps = {
+    .name = "ps", .operands = "", .options = "",
+    .help = "processes: threads, live bytes, generation, state",
+    .once = ps, .print = print_ps,
+};

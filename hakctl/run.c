@@ -1,0 +1,102 @@
+/* run.c: the verb run, which starts a command under libhakmem.
+ *
+ * There is no segment to ask yet, so this is the one place in the tools where the knobs of this
+ * very version are compiled in. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hakctl/hakctl.h"
+
+#define NOT_RUNNABLE 126
+#define NOT_FOUND    127
+#define LIBRARY      "libhakmem.so"
+
+static const struct hak_knob_desc knobs[] = {
+#define KNOB(id_, name_, type_, context_, unit_, min_, max_, def_, alias_, help_) \
+    { .name = name_, .type = HAK_##type_, .context = HAK_##context_, .min = min_, .max = max_ },
+#include "abi/knobs.def"
+#undef KNOB
+};
+
+/* HAKMEM_TINY_FRONT_DIRECT for tiny.front_direct. */
+static void env_name(const char *knob, char env[HAK_ENV_MAX])
+{
+    snprintf(env, HAK_ENV_MAX, "HAKMEM_%s", knob);
+    for (char *p = env; *p; p++)
+        *p = *p == '.' ? '_' : *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+}
+
+static int set_knobs(const struct call *call, struct shm_error *err)
+{
+    for (int i = 0; i < call->argc; i++) {
+        struct shm_change change;
+        char env[HAK_ENV_MAX];
+        int code = parse_assignment(call->argv[i], knobs, sizeof knobs / sizeof *knobs, &change,
+                                    err);
+        if (code)
+            return code;
+        env_name(change.knob->name, env);
+        setenv(env, strchr(call->argv[i], '=') + 1, 1);
+    }
+    return SHM_OK;
+}
+
+/* Beside this program's directory as it was built or installed, else where it was configured to
+ * be installed. */
+static bool find_library(char path[PATH_MAX])
+{
+    static const char *const near[] = { "../.libs", "../lib" };
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n < 0 ? 0 : n] = 0;
+    char *slash = strrchr(exe, '/');
+    for (unsigned i = 0; slash && i < sizeof near / sizeof *near; i++) {
+        char joined[PATH_MAX + 64];
+        snprintf(joined, sizeof joined, "%.*s/%s/" LIBRARY, (int)(slash - exe), exe, near[i]);
+        if (realpath(joined, path))
+            return true;
+    }
+    return realpath(HAK_LIBDIR "/" LIBRARY, path);
+}
+
+static int preload(struct shm_error *err)
+{
+    char path[PATH_MAX], *both;
+    const char *others = getenv("LD_PRELOAD");
+    if (!find_library(path))
+        return shm_fail(err, SHM_EIO, "can't find " LIBRARY ": neither near this program nor in "
+                        HAK_LIBDIR);
+    if (strpbrk(path, ": \t\n"))
+        return shm_fail(err, SHM_EIO, "%s can't be preloaded: LD_PRELOAD takes no path with blanks "
+                        "or colons", path);
+    if (asprintf(&both, "%s%s%s", path, others && *others ? ":" : "", others ? others : "") < 0)
+        return shm_fail(err, SHM_EIO, "out of memory");
+    setenv("LD_PRELOAD", both, 1);
+    free(both);
+    return SHM_OK;
+}
+
+static int run(const struct call *call, json_t *out, struct shm_error *err)
+{
+    (void)out;
+    if (!call->rest || !call->rest[0])
+        return shm_fail(err, SHM_EUSAGE, "usage: hakctl run %s", cmd_run.operands);
+    int code = set_knobs(call, err);
+    if (!code)
+        code = preload(err);
+    if (code)
+        return code;
+    execvp(call->rest[0], call->rest);
+    return shm_fail(err, errno == ENOENT ? NOT_FOUND : NOT_RUNNABLE, "%s: %s", call->rest[0],
+                    strerror(errno));
+}
+
+const struct command cmd_run = {
+    .name = "run", .operands = "[NAME=VALUE...] -- COMMAND...", .options = "",
+    .help = "start a command under libhakmem", .least = 0, .most = INT32_MAX, .once = run,
+};
