@@ -75,7 +75,8 @@ unsigned knobs_at_start(union hak_knobs *knobs, struct hak_origin_rec *origin);
 /* ---- segment.c, birth.c, describe.c ---- */
 
 struct layout {
-    size_t state, control, trace, slots, stride, slots_max, total;
+    size_t state, control, trace, slots, stride, slots_max;
+    size_t total, mapped;               /* the file; the part of it that is always mapped */
 };
 
 /* Who the process is; part of the segment's name and header. */
@@ -106,8 +107,10 @@ extern struct segment seg;
 const char *seg_make(const union hak_knobs *knobs, bool child);
 void seg_ready(void);                   /* the state page is filled in: tools may look */
 
-/* Memory behind [offset, offset + bytes) of the segment.  False: there is none to be had. */
-bool seg_back(size_t offset, size_t bytes);
+/* Puts memory behind a part of the segment that is mapped at p.  False: there is none to be had. */
+bool seg_back(char *p, size_t bytes, size_t offset);
+
+struct hak_slot_full *seg_slot(size_t i);            /* i < slots_next */
 
 /* Whether seg.path still is the name of our file. */
 bool seg_named(void);

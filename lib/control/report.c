@@ -48,7 +48,7 @@ static void add_all(sums s)
 
     memset(s, 0, sizeof(sums));
     for (uint32_t i = 0; i < shared; i++)
-        add_slot(s, (const struct hak_slot_full *)(seg.base + seg.at.slots + i * seg.at.stride));
+        add_slot(s, seg_slot(i));
     for (const struct hak_slot_full *slot = atomic_load_explicit(&seg.private_slots, memory_order_acquire);
          slot; slot = (const struct hak_slot_full *)(uintptr_t)slot->head.pad2[0])
         add_slot(s, slot);

@@ -8,7 +8,10 @@
  *   seg.state -> | state               |  at.state  atomic stores, see tick.c
  *   seg.control  | control, read-only  |  at.control
  *   seg.trace -> | trace ring          |  at.trace  hole until trace.ring is first on
- *                | slot 0, slot 1, ... |  at.slots  holes until given out
+ *     chunk[0]   | slots 0 to 63       |  at.slots  holes until given out
+ *
+ *     chunk[1]   | slots 64 to 127     |            mapped when needed: what is mapped counts for
+ *     ...                                           RLIMIT_AS and is locked by mlockall
  *   a heap's  -> | slot i              |            the same pages, mapped a second time
  *
  * Everything is mapped MADV_DONTFORK: a child never writes to its parent's counters.  The child maps
@@ -34,7 +37,7 @@
 #endif
 
 #define SLOTS_MOST   16384
-#define AS_SHARE     16                 /* of RLIMIT_AS, at most one part in so many */
+#define CHUNK_SLOTS  64
 #define POPULATE_TRIES 100
 
 /* For a process that never had a segment. */
@@ -42,6 +45,8 @@ static struct {
     struct hak_state_full state;
     struct hak_control control;
 } nobody_looks;
+
+static char *_Atomic chunk[SLOTS_MOST / CHUNK_SLOTS];
 
 struct segment seg = { .state = &nobody_looks.state, .control = &nobody_looks.control };
 
@@ -90,20 +95,18 @@ static bool identify(struct identity *self)
 
 /* ---- Sizes ----------------------------------------------------------------------------------- */
 
-static size_t limit(int which)
+static size_t file_limit(void)
 {
     struct rlimit r;
 
-    return getrlimit(which, &r) == 0 && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
+    return getrlimit(RLIMIT_FSIZE, &r) == 0 && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
 }
 
-/* As many slots as the limits leave room for; exceeding RLIMIT_FSIZE would be death by SIGXFSZ. */
+/* As many slots as RLIMIT_FSIZE leaves room for; to exceed it would be death by SIGXFSZ. */
 static bool lay_out(struct layout *at)
 {
-    size_t page = os_page, most = limit(RLIMIT_FSIZE), space = limit(RLIMIT_AS);
+    size_t page = os_page, most = file_limit();
 
-    if (space != SIZE_MAX && space / AS_SHARE < most)
-        most = space / AS_SHARE;
     at->state = round_up(describe_size(), page);
     at->control = at->state + round_up(sizeof(struct hak_state_full), page);
     at->trace = at->control + round_up(sizeof(struct hak_control), page);
@@ -115,6 +118,9 @@ static bool lay_out(struct layout *at)
     if (at->slots_max > SLOTS_MOST)
         at->slots_max = SLOTS_MOST;
     at->total = at->slots + at->slots_max * at->stride;
+    at->mapped = at->slots + CHUNK_SLOTS * at->stride;
+    if (at->mapped > at->total)
+        at->mapped = at->total;
     return true;
 }
 
@@ -139,12 +145,14 @@ static void place(char *base, const struct layout *at, bool shared)
     seg.state = (struct hak_state_full *)(base + at->state);
     seg.control = (const struct hak_control *)(base + at->control);
     seg.trace = shared ? (struct hak_trace_record *)(base + at->trace) : NULL;
+    memset(chunk, 0, sizeof chunk);
+    atomic_store_explicit(&chunk[0], base + at->slots, memory_order_relaxed);
 }
 
 /* Without a segment.  A child whose parent had one may still hold addresses in it. */
 static void place_private(bool child)
 {
-    char *base = child && seg.base ? map_at(seg.base, seg.at.total, MAP_PRIVATE | MAP_ANONYMOUS, -1)
+    char *base = child && seg.base ? map_at(seg.base, seg.at.mapped, MAP_PRIVATE | MAP_ANONYMOUS, -1)
                                    : NULL;
     if (base) {
         place(base, &seg.at, false);
@@ -180,9 +188,9 @@ static const char *make_shared(const union hak_knobs *knobs, bool child)
     int fd = birth(&seg.self, &at, (unsigned)knobs->shm_mode, &why);
     if (fd < 0)
         return why;
-    char *base = map_at(child ? seg.base : NULL, at.total, MAP_SHARED, fd);
-    if (base && madvise(base, at.total, MADV_DONTFORK) != 0) {
-        munmap(base, at.total);
+    char *base = map_at(child ? seg.base : NULL, at.mapped, MAP_SHARED, fd);
+    if (base && madvise(base, at.mapped, MADV_DONTFORK) != 0) {
+        munmap(base, at.mapped);
         base = NULL;
     }
     sys_close(fd);
@@ -240,10 +248,10 @@ static int reopen(void)
     return fd;
 }
 
-bool seg_back(size_t offset, size_t bytes)
+bool seg_back(char *p, size_t bytes, size_t offset)
 {
     for (int i = 0; i < POPULATE_TRIES; i++)
-        if (madvise(seg.base + offset, bytes, MADV_POPULATE_WRITE) == 0)
+        if (madvise(p, bytes, MADV_POPULATE_WRITE) == 0)
             return true;
         else if (errno != EINTR && errno != EAGAIN)
             break;
@@ -256,7 +264,59 @@ bool seg_back(size_t offset, size_t bytes)
     return done;
 }
 
+/* Maps the file from `offset` on once more, over what is at `at` (NULL: anywhere).  mremap of length
+ * 0 does that for the pages from `mapped` on, even beyond the end of that mapping, and needs no
+ * descriptor.  NULL: it can't be done, and there may be nothing at `at` any more. */
+static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
+{
+    char *p = mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
+    int fd = p == MAP_FAILED ? reopen() : -1;
+
+    if (fd >= 0) {
+        if (birth_allocate(fd, offset, bytes))
+            p = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
+                     (off_t)offset);
+        sys_close(fd);
+    }
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, bytes, MADV_DONTFORK);
+    return p;
+}
+
 /* ---- Slots ----------------------------------------------------------------------------------- */
+
+static size_t slot_offset(size_t i)
+{
+    return seg.at.slots + i * seg.at.stride;
+}
+
+/* The chunks of slots are mapped one after the other, each from the last slot of the one before. */
+static char *chunk_of(size_t i)
+{
+    size_t c = i / CHUNK_SLOTS;
+    char *p = atomic_load_explicit(&chunk[c], memory_order_acquire);
+    if (p)
+        return p;
+
+    size_t last = c * CHUNK_SLOTS - 1, bytes = (CHUNK_SLOTS + 1) * seg.at.stride;
+    char *before = atomic_load_explicit(&chunk[c - 1], memory_order_acquire);
+    if (bytes > seg.at.total - slot_offset(last))
+        bytes = seg.at.total - slot_offset(last);
+    char *fresh = map_again(before + (CHUNK_SLOTS - 1) * seg.at.stride, slot_offset(last), bytes, NULL);
+    if (!fresh)
+        return NULL;
+    if (atomic_compare_exchange_strong_explicit(&chunk[c], &p, fresh + seg.at.stride,
+                                                memory_order_release, memory_order_acquire))
+        return fresh + seg.at.stride;
+    munmap(fresh, bytes);               /* another thread was first */
+    return p;
+}
+
+struct hak_slot_full *seg_slot(size_t i)
+{
+    return (struct hak_slot_full *)(chunk_of(i) + i % CHUNK_SLOTS * seg.at.stride);
+}
 
 /* The next slot, with memory behind it, which it gets before it is taken: slots in use are never
  * holes.  SIZE_MAX: there is none. */
@@ -265,30 +325,23 @@ static size_t take_slot(void)
     uint32_t i = atomic_load_explicit(&seg.slots_next, memory_order_relaxed);
 
     do {
-        if (i >= seg.at.slots_max)
+        if (i >= seg.at.slots_max || !chunk_of(i))
             return SIZE_MAX;
-        if (i >= FIRST_SLOTS && !seg_back(seg.at.slots + i * seg.at.stride, seg.at.stride))
+        if (i >= FIRST_SLOTS && !seg_back((char *)seg_slot(i), seg.at.stride, slot_offset(i)))
             return SIZE_MAX;
-    } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1, memory_order_relaxed,
+    } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1, memory_order_release,
                                                     memory_order_relaxed));
     return i;
 }
 
-/* mremap of length 0 maps the pages of a shared mapping a second time. */
-static bool map_slot(size_t offset, void *at)
+/* On failure there is private memory at `at`, as before. */
+static bool map_slot(size_t i, void *at)
 {
-    if (mremap(seg.base + offset, 0, seg.at.stride, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at)
+    if (map_again((char *)seg_slot(i), slot_offset(i), seg.at.stride, at))
         return true;
-
-    int fd = reopen();
-    bool done = fd >= 0 && birth_allocate(fd, offset, seg.at.stride)
-        && mmap(at, seg.at.stride, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == at;
-    if (fd >= 0)
-        sys_close(fd);
-    if (!done)                          /* mremap may have unmapped what was there */
-        mmap(at, seg.at.stride, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    return done;
+    mmap(at, seg.at.stride, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    return false;
 }
 
 /* Readers look at slots [0, slots_used). */
@@ -316,12 +369,11 @@ bool control_slot(void *at)
 {
     int saved = errno;
     size_t i = seg.shared ? take_slot() : SIZE_MAX;
-    bool done = i != SIZE_MAX && map_slot(seg.at.slots + i * seg.at.stride, at);
+    bool done = i != SIZE_MAX && map_slot(i, at);
 
-    if (done) {
-        madvise(at, seg.at.stride, MADV_DONTFORK);
+    if (done)
         show_slot(i);
-    } else {
+    else {
         keep_private(at);
         GLOBAL_ADD(uncounted, 1);
     }

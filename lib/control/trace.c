@@ -32,7 +32,7 @@ void trace_switch(bool on)
     if (on == (now != NULL))
         return;
     if (on && seg.trace
-        && seg_back(seg.at.trace, HAK_TRACE_RECORDS * sizeof(struct hak_trace_record)))
+        && seg_back((char *)seg.trace, HAK_TRACE_RECORDS * sizeof *seg.trace, seg.at.trace))
         f = trace_event;
     atomic_store_explicit(&hak_trace_hook, f, memory_order_release);
 }
