@@ -52,6 +52,16 @@ void *os_map(size_t bytes, size_t align)
     return start;
 }
 
+bool os_map_at(void *p, size_t bytes)
+{
+    int saved = errno;
+    void *q = mmap(p, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+    errno = saved;
+    return q == p;
+}
+
 static struct {
     struct lock lock;
     char *next, *end;

@@ -13,6 +13,9 @@ void os_init(void);
 /* Zeroed private memory.  `align`: a power of two; at least a page is given.  NULL: no memory. */
 void *os_map(size_t bytes, size_t align);
 
+/* Zeroed private memory over a range that is nobody's or is to be replaced; false: it is as it was. */
+bool os_map_at(void *p, size_t bytes);
+
 /* For metadata that lives as long as the process: cut from larger mappings, zeroed, aligned to 64. */
 void *os_meta(size_t bytes);
 size_t os_meta_mapped(void);

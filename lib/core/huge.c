@@ -278,3 +278,12 @@ void huge_count_inherited(void)
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), bytes);
     GLOBAL_ADD(huge_cached, cached_bytes);
 }
+
+size_t huge_in_use(void)
+{
+    size_t n = 0;
+
+    for (struct huge *g = all; g; g = g->all)
+        n += atomic_load_explicit(&g->state, memory_order_relaxed) == HUGE_USED;
+    return n;
+}

@@ -25,6 +25,7 @@ void huge_cache_limit(size_t bytes);                    /* os.huge_cache */
 size_t huge_purge(uint32_t now_ms, uint32_t age_ms);    /* unmaps what has been cached for so long */
 
 void huge_after_fork(const void *self);
+size_t huge_in_use(void);                               /* blocks; in the child of a fork */
 void huge_count_inherited(void);
 
 #endif

@@ -1,0 +1,93 @@
+/* init.c: how a process becomes ready, and what fork and exit do.  The order of things is here and
+ * nowhere else. */
+#include "lib/api/api.h"
+#include "lib/base/lock.h"
+#include "lib/base/os.h"
+#include "lib/control/control.h"
+#include "lib/core/huge.h"
+#include "lib/core/pool.h"
+#include "lib/front/heap.h"
+
+#include <pthread.h>
+
+static _Atomic bool started;
+static struct lock start_lock;
+static pthread_key_t exit_key;
+static _Atomic bool exit_key_made;
+
+/* Runs the thread's exit once its other destructors are done, or nearly (heap_thread_exit). */
+static void arm(struct heap *h)
+{
+    if (atomic_load_explicit(&exit_key_made, memory_order_acquire))
+        pthread_setspecific(exit_key, h);
+}
+
+/* By the first call of the allocator, from wherever: the dynamic loader, a constructor, a thread.
+ * Nothing here allocates or takes a lock of libc's. */
+void hak_start(void)
+{
+    union hak_knobs knobs;
+
+    if (likely(atomic_load_explicit(&started, memory_order_acquire)))
+        return;
+    lock_take(&start_lock, NULL);
+    if (!atomic_load_explicit(&started, memory_order_relaxed)) {
+        os_init();
+        front_init();
+        control_init();
+        control_knobs(&knobs);
+        pool_init(&knobs);
+        core_apply(&knobs);
+        front_slot = control_slot;
+        front_arm = arm;
+        front_forked = hak_after_fork;
+        front_foreign = foreign_free;
+        foreign_init();
+        dlopen_init(knobs.safe_dlopen);
+        if (pthread_key_create(&exit_key, heap_thread_exit) == 0)
+            atomic_store_explicit(&exit_key_made, true, memory_order_release);
+        atomic_store_explicit(&started, true, memory_order_release);
+    }
+    lock_drop(&start_lock);
+}
+
+/* In place before any code runs, so that the very first call finds it. */
+void (*front_start)(void) = hak_start;
+
+static void prepare(void) { front_fork_prepare(); }
+static void parent(void)  { front_fork_parent(); }
+
+/* From the inside out: what needs no counters, then this thread's own heap, then the segment, then
+ * all that is counted in it. */
+void hak_after_fork(void)
+{
+    struct heap *h = heap_self;
+    const void *self = heap_is_none(h) ? NULL : &h->slot;
+    uint64_t inherited[HAK_ROWS];
+
+    if (!front_is_forked())
+        return;
+    lock_after_fork(&start_lock, NULL);
+    os_meta_after_fork();
+    pool_after_fork(self);
+    huge_after_fork(self);
+    front_fork_child();
+    front_inherited(inherited);
+    control_fork_child(inherited);
+    pool_count_inherited();
+    huge_count_inherited();
+    front_fork_sort();
+}
+
+__attribute__((constructor(101))) static void start_early(void)
+{
+    hak_start();
+    pthread_atfork(prepare, parent, hak_after_fork);
+    if (!heap_is_none(heap_self))
+        arm(heap_self);
+}
+
+__attribute__((destructor)) static void finish(void)
+{
+    control_exit();
+}

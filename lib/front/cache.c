@@ -1,0 +1,362 @@
+/* cache.c: FastCache, the SLL and the slabs of a heap: the slow exits of malloc and free. */
+#include "lib/base/os.h"
+#include "lib/core/pool.h"
+#include "lib/front/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- lists of slabs: a bin's slabs are in `avail` or in `full` ---- */
+
+void avail_remove(struct heap *h, struct slab *slab)
+{
+    struct bin_cold *c = &h->cold.bin[slab->bin];
+
+    *(slab->prev ? &slab->prev->next : &c->avail) = slab->next;
+    *(slab->next ? &slab->next->prev : &c->avail_tail) = slab->prev;
+    slab->list = ON_NONE;
+}
+
+/* At the tail: a slab that has just got its first free block waits for more of them. */
+void avail_push(struct heap *h, struct slab *slab)
+{
+    struct bin_cold *c = &h->cold.bin[slab->bin];
+
+    slab->next = NULL;
+    slab->prev = c->avail_tail;
+    *(slab->prev ? &slab->prev->next : &c->avail) = slab;
+    c->avail_tail = slab;
+    slab->list = ON_AVAIL;
+}
+
+void full_remove(struct heap *h, struct slab *slab)
+{
+    *(slab->prev ? &slab->prev->next : &h->cold.bin[slab->bin].full) = slab->next;
+    if (slab->next)
+        slab->next->prev = slab->prev;
+    slab->list = ON_NONE;
+}
+
+void full_push(struct heap *h, struct slab *slab)
+{
+    struct bin_cold *c = &h->cold.bin[slab->bin];
+
+    slab->prev = NULL;
+    slab->next = c->full;
+    if (c->full)
+        c->full->prev = slab;
+    c->full = slab;
+    slab->list = ON_FULL;
+}
+
+/* ---- slab -> caches ---- */
+
+static bool slab_exhausted(const struct slab *slab)
+{
+    return !slab->free && slab->carved == slab->capacity;
+}
+
+static unsigned take_freed(struct slab *slab, void **out, unsigned want)
+{
+    struct block *b = slab->free;
+    unsigned got = 0;
+
+    for (; b && got < want; b = b->next)
+        out[got++] = b;
+    slab->free = b;
+    return got;
+}
+
+/* Cuts untouched memory; the lowest address comes last, so that a stack gives it out first. */
+static unsigned carve(struct slab *slab, void **out, unsigned want)
+{
+    unsigned left = slab->capacity - slab->carved, got = want < left ? want : left;
+    char *first = slab->base + (size_t)slab->carved * slab->size;
+
+    for (unsigned i = 0; i < got; i++)
+        out[i] = first + (size_t)(got - 1 - i) * slab->size;
+    slab->carved += got;
+    return got;
+}
+
+/* A slab with blocks to give: the head of `avail`, or an ended thread's, or a new one. */
+static struct slab *slab_for(struct heap *h, unsigned bin)
+{
+    struct slab *slab = h->cold.bin[bin].avail;
+
+    if (likely(slab != NULL))
+        return slab;
+    if ((slab = heap_adopt_slab(h, bin)) != NULL)
+        return slab;
+    slab = pool_take(bin, bin_info[bin].run);
+    if (unlikely(!slab))
+        return NULL;
+    atomic_store_explicit(&slab->owner, h, memory_order_relaxed);
+    h->cold.bin[bin].empties++;
+    avail_push(h, slab);
+    address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&h->hot.bin[bin]);
+    return slab;
+}
+
+unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
+{
+    unsigned got = 0;
+
+    while (got < want) {
+        struct slab *slab = got ? h->cold.bin[bin].avail : slab_for(h, bin);
+        if (!slab)
+            break;
+        unsigned n = take_freed(slab, out + got, want - got);
+        if (got + n == 0)                               /* freed blocks first: carve only for want of any */
+            n = carve(slab, out, want < h->cold.knobs.bump_chunk ? want : (unsigned)h->cold.knobs.bump_chunk);
+        if (slab->used == 0 && n)
+            h->cold.bin[bin].empties--;
+        slab->used += n;
+        got += n;
+        if (slab_exhausted(slab)) {
+            avail_remove(h, slab);
+            full_push(h, slab);
+        } else {
+            break;
+        }
+    }
+    COUNT(h->slot.row[bin].refilled, got);
+    return got;
+}
+
+/* ---- caches -> slab ---- */
+
+static void slab_release(struct heap *h, struct slab *slab)
+{
+    avail_remove(h, slab);
+    address_set_owner((uintptr_t)slab->base, slab->run, 0);
+    pool_give(slab);
+}
+
+static hak_cold void slab_emptied(struct heap *h, struct slab *slab)
+{
+    struct bin_cold *c = &h->cold.bin[slab->bin];
+
+    if (c->empties >= h->cold.knobs.pool_empty_slabs) {
+        slab_release(h, slab);
+        return;
+    }
+    c->empties++;
+    slab->free = NULL;                                  /* cut it anew, in order of address */
+    slab->carved = 0;
+}
+
+void slabs_put(struct heap *h, struct slab *slab, void *p)
+{
+    struct block *b = p;
+
+    hak_assert(slab->kind == SLAB_BIN && slab->used > 0);
+    hak_assert(((uintptr_t)p - (uintptr_t)slab->base) % slab->size == 0);
+    b->next = slab->free;
+    slab->free = b;
+    if (unlikely(slab->list == ON_FULL)) {
+        full_remove(h, slab);
+        avail_push(h, slab);
+    }
+    if (unlikely(--slab->used == 0))
+        slab_emptied(h, slab);
+}
+
+/* Blocks of this heap; neighbours in the array are mostly neighbours in a slab. */
+static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
+{
+    struct slab_cursor at = { 0 };
+
+    for (unsigned i = 0; i < n; i++)
+        slabs_put(h, slab_at(&at, blocks[i]), blocks[i]);
+    COUNT(h->slot.row[bin].returned, n);
+}
+
+void empties_trim(struct heap *h, unsigned bin, unsigned keep)
+{
+    struct bin_cold *c = &h->cold.bin[bin];
+
+    for (struct slab *slab = c->avail, *next; slab && c->empties > keep; slab = next) {
+        next = slab->next;
+        if (slab->used == 0) {
+            c->empties--;
+            slab_release(h, slab);
+        }
+    }
+}
+
+/* ---- SLL ---- */
+
+static void sll_push(struct heap *h, unsigned bin, void **blocks, unsigned n)
+{
+    struct bin_cold *c = &h->cold.bin[bin];
+
+    for (unsigned i = 0; i < n; i++) {
+        struct block *b = blocks[i];
+        b->next = c->sll;
+        c->sll = b;
+    }
+    c->sll_n += n;
+    h->cold.sll_bins |= (uint64_t)1 << bin;
+    COUNT(h->slot.row[bin].sll_in, n);
+    hak_trace(HAK_TRACE_SLL_PUSH, bin, n);
+}
+
+static unsigned sll_take(struct heap *h, unsigned bin, void **out, unsigned want)
+{
+    struct bin_cold *c = &h->cold.bin[bin];
+    unsigned got = 0;
+
+    for (; c->sll && got < want; c->sll = c->sll->next)
+        out[got++] = c->sll;
+    c->sll_n -= got;
+    if (!c->sll)
+        h->cold.sll_bins &= ~((uint64_t)1 << bin);
+    COUNT(h->slot.row[bin].sll_out, got);
+    return got;
+}
+
+void sll_drain(struct heap *h)
+{
+    void *blocks[64];
+
+    while (h->cold.sll_bins) {
+        unsigned bin = (unsigned)__builtin_ctzll(h->cold.sll_bins);
+        hak_trace(HAK_TRACE_SLL_DRAIN, bin, h->cold.bin[bin].sll_n);
+        for (unsigned n; (n = sll_take(h, bin, blocks, 64)) != 0;)
+            put_all(h, bin, blocks, n);
+    }
+}
+
+/* ---- L0 and L1 as a whole ---- */
+
+static void check_block(struct heap *h, unsigned bin, void *p)
+{
+    struct superslab *ss = superslab_of(p);
+    struct slab *slab = ss ? slab_in(ss, p) : NULL;
+
+    if (!slab || slab->kind != SLAB_BIN || slab->bin != bin ||
+        atomic_load_explicit(&slab->owner, memory_order_relaxed) != h ||
+        ((uintptr_t)p - (uintptr_t)slab->base) % slab->size != 0)
+        hak_die("TinyHeapV2 holds a block that is not of its bin", p);
+}
+
+void l0_flush(struct heap *h, unsigned bin)
+{
+    struct bin *b = &h->hot.bin[bin];
+    unsigned n = b->l0_n;
+
+    if (h->cold.knobs.heap_v2_debug)
+        for (unsigned i = 0; i < n; i++)
+            check_block(h, bin, b->l0[i]);
+    b->l0_n = 0;
+    COUNT(h->slot.row[bin].l0_flushed, n);
+    for (unsigned i = 0; i < n; i++) {
+        if (b->l1_n < b->l1_cap)
+            b->l1[b->l1_n++] = b->l0[i];
+        else
+            put_all(h, bin, &b->l0[i], 1);
+    }
+}
+
+void l1_flush(struct heap *h, unsigned bin)
+{
+    struct bin *b = &h->hot.bin[bin];
+    unsigned n = b->l1_n;
+
+    b->l1_n = 0;
+    put_all(h, bin, b->l1, n);
+}
+
+/* The older half of a full L1 moves on, to the SLL or the slabs. */
+static void l1_make_room(struct heap *h, unsigned bin)
+{
+    struct bin *b = &h->hot.bin[bin];
+    unsigned n = b->l1_n / 2 + (b->l1_n == 1);
+
+    if (h->cold.bin[bin].sll_on)
+        sll_push(h, bin, b->l1, n);
+    else
+        put_all(h, bin, b->l1, n);
+    memmove(b->l1, b->l1 + n, (b->l1_n - n) * sizeof *b->l1);
+    b->l1_n = (uint16_t)(b->l1_n - n);
+}
+
+/* ---- the slow exits ---- */
+
+void heap_overflow(struct heap *h, struct bin *b, void *p)
+{
+    int saved = errno;
+
+    heap_enter(h);
+    unsigned bin = bin_index(h, b);
+    COUNT(row_of(b)->slow_frees, 1);
+    if (b->l0_n < h->cold.bin[bin].l0_room) {           /* leftover mode: what L1 has no room for */
+        b->l0[b->l0_n++] = p;
+        COUNT(row_of(b)->l0_leftover, 1);
+    } else {
+        if (b->l1_n == b->l1_cap)
+            l1_make_room(h, bin);
+        b->l1[b->l1_n++] = p;
+    }
+    if (--h->hot.countdown <= 0)
+        heap_tick(h);
+    heap_leave(h);
+    errno = saved;
+}
+
+/* The block for malloc, and as many more in L1 as the knobs say. */
+static void *refill(struct heap *h, unsigned bin)
+{
+    struct bin *b = &h->hot.bin[bin];
+    struct bin_cold *c = &h->cold.bin[bin];
+    uint64_t start = os_now_ns();
+    unsigned got = 0;
+    void *p;
+
+    if (c->sll)
+        got = sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : c->refill);
+    if (!got) {
+        if (!h->cold.knobs.p0_no_drain) {
+            unsigned queued = queue_length(h);
+            if (queued && queued >= h->cold.knobs.p0_drain_thresh)
+                queue_drain(h);
+        }
+        got = slabs_take(h, bin, b->l1, c->refill);
+    }
+    if (!got)
+        return NULL;
+    p = b->l1[--got];
+    b->l1_n = (uint16_t)got;
+    COUNT(h->slot.row[bin].slow_allocs, 1);
+    COUNT(h->slot.thread.refills, 1);
+    hak_hist_add(h->slot.hist.refill, os_now_ns() - start);
+    hak_trace(HAK_TRACE_REFILL, bin, got + 1);
+    return p;
+}
+
+void *heap_refill(struct heap *h, size_t n)
+{
+    unsigned bin;
+    void *p;
+
+    if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
+        return late_alloc(n);
+    heap_enter(h);
+    heap_look(h);
+    bin = n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n);
+    struct bin *b = &h->hot.bin[bin];
+    if (unlikely(b->l0_n + b->l1_n > 0)) {              /* a fork, or the knobs, moved something */
+        heap_leave(h);
+        return heap_alloc(n);
+    }
+    p = refill(h, bin);
+    if (unlikely(!p) && heap_purge())                   /* no memory: give up what others could use */
+        p = refill(h, bin);
+    heap_leave(h);
+    if (unlikely(!p)) {
+        COUNT(h->slot.thread.failed, 1);
+        errno = ENOMEM;
+    }
+    return p;
+}

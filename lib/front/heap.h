@@ -1,0 +1,252 @@
+/* heap.h: a thread's heap: the structs, what always holds of them, and the two hot paths.
+ *
+ * A heap serves one thread at a time and is never unmapped: the next thread takes over, whole, what
+ * an ended one left, slabs, counters and all.
+ *
+ *   0        hot     a head, then a struct bin (L0 and the counts of L1) for every bin
+ *   64 KiB   slot    the thread's counters: a shared page of the segment, or private memory
+ *   128 KiB  cold    lists of slabs, SLLs, remote batches, the arrays of L1
+ *
+ * A bin and its row of counters are both 128 bytes and lie at a constant distance, so that a
+ * counter costs one add to memory.  The owner word of a slab (address.h) is the address of the
+ * owner's struct bin: one subtraction tells `free` that a block is its own, and where it goes.
+ *
+ * `hot` is zeroed in the child of a fork by the kernel (MADV_WIPEONFORK): every count and every
+ * capacity is 0 there, so that the first call takes a slow path, which notices the fork.
+ *
+ * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, slab->free, or
+ * not carved yet.  Who moves it:
+ *
+ *   user -> L0, L1, SLL, slab          the owner, in free
+ *   user -> batch -> queue of owner    another thread, in free; a batch by one compare-exchange
+ *   queue -> slab                      the owner, by exchange-all; or whoever holds an ended heap
+ *   slab -> L1 -> user                 the owner, in malloc
+ */
+#ifndef HAK_HEAP_H
+#define HAK_HEAP_H
+
+#include "lib/base/hooks.h"
+#include "lib/core/superslab.h"
+
+#define HEAP_ALIGN   (256 * KIB)
+#define L0_CAP       14                     /* what fits in a struct bin */
+#define TICK_FREES   2048                   /* most frees between two ticks, whatever the knobs say */
+#define BATCHES      8
+#define BATCH_BLOCKS 64
+#define BATCH_BYTES  (64 * KIB)
+
+struct bin {
+    uint16_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, or leftover mode */
+    uint16_t l1_n, l1_cap;                  /* FastCache */
+    void **l1;
+    void *l0[L0_CAP];
+};
+
+struct heap_hot {
+    int32_t countdown;                      /* frees until the next tick */
+    uint32_t pad[31];
+    struct bin bin[HAK_BINS];
+};
+
+_Static_assert(sizeof(struct bin) == sizeof(struct hak_row), "a bin and its row have one stride");
+_Static_assert(offsetof(struct heap_hot, bin) == offsetof(struct hak_slot_full, row), "at a constant distance");
+
+/* What the owner keeps of a bin apart from the hot part. */
+struct bin_cold {
+    struct slab *avail, *avail_tail;        /* slabs with blocks to give, and the last of them */
+    struct slab *full;                      /* slabs without */
+    struct block *sll;
+    uint32_t sll_n;
+    uint16_t empties;                       /* slabs in `avail` with used == 0 */
+    uint16_t l0_room;                       /* capacity of L0, whichever way blocks come into it */
+    uint16_t refill;                        /* blocks that a refill brings */
+    bool sll_on;
+};
+
+/* Blocks of one other heap, freed here, not handed over yet. */
+struct batch {
+    struct heap *to;
+    struct block *head, *tail;
+    uint32_t n, bytes;
+};
+
+enum heap_state { HEAP_LIVE, HEAP_ENDED, HEAP_LOST };
+
+/* The sides of the conservation laws that a forked child inherits (heap_walk). */
+struct law_base {
+    uint64_t l0, cached, used;
+};
+
+struct heap_cold {
+    struct bin_cold bin[HAK_BINS];
+    struct batch batch[BATCHES];
+    union hak_knobs knobs;                  /* what this thread works by */
+    uint64_t epoch, purge;
+    uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
+    int32_t drain_left;                     /* frees until the next drain */
+    uint32_t busy;                          /* > 0: in a slow path; a child of a fork leaves it alone */
+    enum heap_state state;
+    uint8_t rearmed;                        /* times the thread's destructor has put itself off */
+    bool has_slot;                          /* the slot is this process's own */
+    bool rebase;                            /* forked: the law bases are to be taken at the next walk */
+    struct heap *next_all, *next_ended;
+    struct law_base base[HAK_BINS];
+    struct heap_hot saved;                  /* hot, as the thread that forks leaves it to its child */
+    bool saved_valid;
+
+    /* Written by other threads: the remote queue, an address and in the upper 16 bits how many. */
+    _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
+    _Alignas(2 * hak_cacheline) void *l1[];
+};
+
+struct heap {
+    union { struct heap_hot hot;       char hot_pages[64 * KIB]; };
+    union { struct hak_slot_full slot; char slot_pages[64 * KIB]; };
+    struct heap_cold cold;
+};
+
+/* The heap of a thread that has none: all zero, so that both hot paths leave by their slow exits. */
+extern struct heap_hot heap_none;
+extern hak_tls struct heap *heap_self;
+
+hak_inline bool heap_is_none(const struct heap *h)
+{
+    return (const void *)h == &heap_none;
+}
+
+hak_inline unsigned bin_index(const struct heap *h, const struct bin *b)
+{
+    return (unsigned)(b - h->hot.bin);
+}
+
+hak_inline struct hak_row *row_of(struct bin *b)
+{
+    return (struct hak_row *)((char *)b + 64 * KIB);
+}
+
+/* The heap and bin of an owner word. */
+hak_inline struct heap *heap_of_owner(uintptr_t owner)
+{
+    return (struct heap *)(owner & ~(HEAP_ALIGN - 1));
+}
+
+hak_inline unsigned bin_of_owner(uintptr_t owner)
+{
+    return bin_index(heap_of_owner(owner), (struct bin *)owner);
+}
+
+/* The byte offset of a tiny request's bin in a heap.  All 0 before front_init. */
+extern uint16_t tiny_offset[(TINY_MAX >> TINY_STEP) + 1];
+extern uint16_t mid_offset[(MID_MAX >> MID_STEP) + 1];
+
+/* The slow exits of the hot paths: cold, each with its own name. */
+void *heap_refill(struct heap *h, size_t n);                        /* both caches are empty */
+void heap_overflow(struct heap *h, struct bin *b, void *p);         /* both caches are full */
+void heap_free_other(struct heap *h, uintptr_t owner, void *p);     /* not this thread's, or no block */
+void heap_tick(struct heap *h);                                     /* the countdown has ended */
+void *heap_alloc_large(size_t n, size_t align, bool *zero);         /* above MID_MAX */
+
+/* malloc.  Budget, tiny, from L0: 17 instructions, 5 loads, 2 stores (count, counter); from L1 four
+ * more (tests/hot_path.sh holds the compiled object to it). */
+hak_inline void *heap_alloc(size_t n)
+{
+    struct heap *h = heap_self;
+    struct bin *b;
+
+    if (likely(n <= TINY_MAX))
+        b = (struct bin *)((char *)h + tiny_offset[(n + 7) >> TINY_STEP]);
+    else if (likely(n <= MID_MAX))
+        b = (struct bin *)((char *)h + mid_offset[(n + 255) >> MID_STEP]);
+    else
+        return heap_alloc_large(n, 1, NULL);
+
+    unsigned k = b->l0_n;
+    if (likely(k)) {
+        b->l0_n = (uint16_t)--k;
+        COUNT(row_of(b)->l0_hits, 1);
+        return b->l0[k];
+    }
+    k = b->l1_n;
+    if (likely(k)) {
+        b->l1_n = (uint16_t)--k;
+        COUNT(row_of(b)->l1_hits, 1);
+        return b->l1[k];
+    }
+    return heap_refill(h, n);
+}
+
+/* free.  Budget, tiny, to L0: 27 instructions, 7 loads, 4 stores.  Two rare events share two tests:
+ * "not mine" (which is also: large, huge, NULL, foreign) and the countdown. */
+hak_inline void heap_free(void *p)
+{
+    struct heap *h = heap_self;
+    uintptr_t owner = address_owner((uintptr_t)p);
+    struct bin *b = (struct bin *)owner;
+
+    if (unlikely(owner - (uintptr_t)h >= sizeof(struct heap_hot))) {
+        heap_free_other(h, owner, p);
+        return;
+    }
+    unsigned k = b->l0_n;
+    if (likely(k < b->l0_cap)) {
+        b->l0[k] = p;
+        b->l0_n = (uint16_t)(k + 1);
+        COUNT(row_of(b)->l0_pushes, 1);
+    } else {
+        k = b->l1_n;
+        if (unlikely(k >= b->l1_cap)) {
+            heap_overflow(h, b, p);
+            return;
+        }
+        b->l1[k] = p;
+        b->l1_n = (uint16_t)(k + 1);
+        COUNT(row_of(b)->l1_pushes, 1);
+    }
+    if (unlikely(--h->hot.countdown <= 0))
+        heap_tick(h);
+}
+
+/* What a block can hold; 0: p is no block in use. */
+size_t heap_usable(const void *p);
+
+/* Makes a large or huge block n bytes long without copying; NULL: it can't, the block is as it was. */
+void *heap_resize_large(void *p, size_t n);
+
+/* ---- the rest of the front, for lib/api ---- */
+
+/* Once, before any heap: tables and the two functions of the layers below us that we must call:
+ * `start` makes the process ready (again harmless), `forked` is called by the first slow path in a
+ * child that no handler has prepared. */
+void front_init(void);
+extern void (*front_start)(void);
+extern void (*front_forked)(void);
+
+/* A pointer that is not ours comes to free (or realloc): dies, or knows whose it is. */
+extern void (*front_foreign)(void *p);
+
+/* Gives a heap its counters: control_slot, or nothing. */
+extern bool (*front_slot)(void *at);
+
+/* The calling thread ends: its caches go back, its heap waits for another thread.  Called by the
+ * destructor of a pthread key; it may put itself off. */
+void heap_thread_exit(void *heap);
+extern void (*front_arm)(struct heap *h);           /* sets that key */
+
+/* Gives back what can be given: this thread's caches, the pool's free slabs, cached mappings.
+ * Bytes returned to the kernel. */
+size_t heap_purge(void);
+
+/* fork.  prepare and parent run in the forking thread.  In the child: whether what follows is still
+ * to do; `child`, once the layers below are ready, after which this thread may count; `inherited`,
+ * HAK_ROWS counts of the blocks that live there; `sort`, once the child has its own segment. */
+void front_fork_prepare(void);
+void front_fork_parent(void);
+bool front_is_forked(void);
+void front_fork_child(void);
+void front_inherited(uint64_t *inherited);
+void front_fork_sort(void);
+
+/* Lists all heaps ever made, for statistics inside the process; signal-safe. */
+struct heap *heap_first(void);
+
+#endif

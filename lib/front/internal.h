@@ -1,0 +1,99 @@
+/* internal.h: what the files of lib/front share.  All of these are for the heap's own thread, or for
+ * whoever holds an ended heap under the heaps' lock; none may run together on one heap. */
+#ifndef HAK_FRONT_INTERNAL_H
+#define HAK_FRONT_INTERNAL_H
+
+#include "lib/front/heap.h"
+
+/* ---- cache.c: slabs <-> caches ---- */
+
+/* Moves up to `want` blocks from the heap's slabs to `out`; how many. */
+unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want);
+
+/* The slab of a block, remembering the last one.  A slab that has gone back to the pool meanwhile is
+ * not found again: none of our blocks lies in it any more. */
+struct slab_cursor {
+    struct slab *slab;
+    uintptr_t base;
+    size_t bytes;
+};
+
+hak_inline struct slab *slab_at(struct slab_cursor *c, const void *p)
+{
+    if ((uintptr_t)p - c->base >= c->bytes) {
+        c->slab = slab_of(p);
+        c->base = (uintptr_t)c->slab->base;
+        c->bytes = c->slab->run * SLAB_SIZE;
+    }
+    return c->slab;
+}
+
+/* Gives a block back to its slab, which the heap owns.  Counts nothing. */
+void slabs_put(struct heap *h, struct slab *slab, void *p);
+
+/* Gives every block of the SLLs back. */
+void sll_drain(struct heap *h);
+
+/* Empties L0 of a bin into L1, and where that is full into the slabs. */
+void l0_flush(struct heap *h, unsigned bin);
+
+/* Gives all blocks of L1 of a bin back to the slabs. */
+void l1_flush(struct heap *h, unsigned bin);
+
+/* Gives the empty slabs that a bin keeps, beyond `keep`, back to the pool. */
+void empties_trim(struct heap *h, unsigned bin, unsigned keep);
+
+void avail_remove(struct heap *h, struct slab *slab);
+void avail_push(struct heap *h, struct slab *slab);
+void full_remove(struct heap *h, struct slab *slab);
+void full_push(struct heap *h, struct slab *slab);
+
+/* ---- remote.c ---- */
+
+void batches_flush(struct heap *h);
+unsigned queue_length(struct heap *h);              /* at most 65535 are counted */
+void queue_drain(struct heap *h);
+
+/* Puts a block of another heap into a batch; counts nothing. */
+void batch_add(struct heap *h, uintptr_t owner, void *p);
+
+/* Hands one block over at once. */
+void remote_free_now(uintptr_t owner, void *p);
+
+/* ---- heap.c ---- */
+
+/* Every slow path starts and ends with these: a fork is noticed, and one that happens in between
+ * leaves this heap alone in the child. */
+void heap_enter(struct heap *h);
+hak_inline void heap_leave(struct heap *h)
+{
+    h->cold.busy--;
+}
+
+/* What a tick does besides draining; part of every refill. */
+void heap_look(struct heap *h);
+
+/* Takes a run with free blocks of a bin over from an ended thread's heap; NULL: there is none. */
+struct slab *heap_adopt_slab(struct heap *h, unsigned bin);
+
+/* Drains one ended heap's queue, if there is one. */
+void heap_visit_ended(struct heap *h);
+
+/* This thread's heap, made if need be; NULL: no memory, or the thread is past its end. */
+struct heap *heap_mine(void);
+
+/* The same for free: a thread gets a heap only after some frees, since the last thing that happens
+ * in a thread, after all destructors, is that libc frees what it kept for it. */
+struct heap *heap_for_free(void);
+
+/* malloc and free of a thread past its end, on a heap that all such threads share under a lock. */
+void *late_alloc(size_t n);
+void *late_alloc_large(size_t n, size_t align, bool *zero);
+void late_free(void *p);
+
+/* ---- large.c ---- */
+
+/* Frees what has no bin: large, huge or foreign. */
+void large_free(struct heap *h, void *p);
+
+#endif

@@ -1,0 +1,148 @@
+/* large.c: blocks above MID_MAX, from the shared pool (whole slabs) or with a mapping of their own. */
+#include "lib/core/huge.h"
+#include "lib/core/pool.h"
+#include "lib/front/internal.h"
+
+#include <errno.h>
+
+static void *take_slabs(struct hak_slot_full *slot, size_t n, bool *zero)
+{
+    struct slab *slab = pool_take(HAK_ROW_LARGE, slabs_of(n));
+
+    if (!slab)
+        return NULL;
+    if (zero)
+        *zero = slab->clean;
+    COUNT(slot->row[HAK_ROW_LARGE].slow_allocs, 1);
+    COUNT(slot->thread.large_alloc_bytes, slab->run * SLAB_SIZE);
+    return slab->base;
+}
+
+static void *take_mapping(struct hak_slot_full *slot, size_t n, size_t align, bool *zero)
+{
+    size_t bytes;
+    bool fresh;
+    void *p = huge_take(n, align, &bytes, &fresh);
+
+    if (!p)
+        return NULL;
+    if (zero)
+        *zero = fresh;
+    COUNT(slot->row[HAK_ROW_HUGE].slow_allocs, 1);
+    COUNT(slot->thread.huge_alloc_bytes, bytes);
+    return p;
+}
+
+static void *take(struct heap *h, size_t n, size_t align, bool *zero)
+{
+    return n <= LARGE_MAX && align <= SLAB_SIZE ? take_slabs(&h->slot, n, zero)
+                                                : take_mapping(&h->slot, n, align, zero);
+}
+
+void *heap_alloc_large(size_t n, size_t align, bool *zero)
+{
+    struct heap *h = heap_self;
+    void *p;
+
+    if (unlikely(n > PTRDIFF_MAX || align > PTRDIFF_MAX - n)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
+        return late_alloc_large(n, align, zero);
+    heap_enter(h);
+    heap_look(h);
+    p = take(h, n, align, zero);
+    if (unlikely(!p) && heap_purge())
+        p = take(h, n, align, zero);
+    heap_leave(h);
+    if (unlikely(!p)) {
+        COUNT(h->slot.thread.failed, 1);
+        errno = ENOMEM;
+    }
+    return p;
+}
+
+void large_free(struct heap *h, void *p)
+{
+    struct superslab *ss = superslab_of(p);
+    struct slab *slab = ss ? slab_in(ss, p) : NULL;
+    size_t bytes;
+
+    if (slab && slab->kind == SLAB_LARGE && slab->base == p) {
+        COUNT(h->slot.row[HAK_ROW_LARGE].slow_frees, 1);
+        COUNT(h->slot.thread.large_free_bytes, slab->run * SLAB_SIZE);
+        pool_give(slab);
+    } else if (!ss && (bytes = huge_give(p)) != 0) {
+        COUNT(h->slot.row[HAK_ROW_HUGE].slow_frees, 1);
+        COUNT(h->slot.thread.huge_free_bytes, bytes);
+    } else {
+        front_foreign(p);
+    }
+}
+
+size_t heap_usable(const void *p)
+{
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    if (likely(owner))
+        return bin_info[bin_of_owner(owner)].size;
+    struct superslab *ss = superslab_of(p);
+    if (!ss)
+        return huge_bytes(p);
+    struct slab *slab = slab_in(ss, p);
+    return slab->kind == SLAB_LARGE && slab->base == p ? slab->run * SLAB_SIZE : 0;
+}
+
+/* The difference is counted as bytes handed out or given back; the block stays one block. */
+static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
+{
+    unsigned had = slab->run, run = slabs_of(n);
+
+    if (n <= MID_MAX || n > LARGE_MAX || !pool_resize(slab, run))
+        return NULL;
+    if (run > had)
+        COUNT(h->slot.thread.large_alloc_bytes, (run - had) * SLAB_SIZE);
+    else
+        COUNT(h->slot.thread.large_free_bytes, (had - run) * SLAB_SIZE);
+    COUNT(h->slot.row[HAK_ROW_LARGE].realloc_in_place, 1);
+    return slab->base;
+}
+
+static void *resize_mapping(struct heap *h, void *p, size_t n)
+{
+    size_t old, bytes;
+    void *q = n > LARGE_MAX ? huge_resize(p, n, &old, &bytes) : NULL;
+
+    if (!q)
+        return NULL;
+    if (q == p) {
+        COUNT(h->slot.row[HAK_ROW_HUGE].realloc_in_place, 1);
+        if (bytes > old)
+            COUNT(h->slot.thread.huge_alloc_bytes, bytes - old);
+        else
+            COUNT(h->slot.thread.huge_free_bytes, old - bytes);
+        return q;
+    }
+    COUNT(h->slot.row[HAK_ROW_HUGE].slow_allocs, 1);
+    COUNT(h->slot.row[HAK_ROW_HUGE].slow_frees, 1);
+    COUNT(h->slot.thread.huge_alloc_bytes, bytes);
+    COUNT(h->slot.thread.huge_free_bytes, old);
+    return q;
+}
+
+void *heap_resize_large(void *p, size_t n)
+{
+    struct heap *h = heap_self;
+    struct superslab *ss = superslab_of(p);
+    int saved = errno;
+    void *q;
+
+    if (heap_is_none(h) && !(h = heap_mine()))
+        return NULL;                                    /* a thread past its end copies */
+    heap_enter(h);
+    q = ss ? resize_slabs(h, slab_in(ss, p), n) : resize_mapping(h, p, n);
+    heap_leave(h);
+    errno = saved;
+    return q;
+}
