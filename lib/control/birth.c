@@ -9,12 +9,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <linux/falloc.h>
 
 #define NAMES     8                     /* the plain one, then suffixes .1 to .7 */
 #define TRIES     4                     /* for one name, when others remove it under our hands */
 #define LOCK_TRIES 200                  /* a tool that probes holds the lock for a moment */
-#define EINTR_MAX 100
 
 static void name_file(const struct identity *self, unsigned suffix)
 {
@@ -33,16 +31,6 @@ static void name_file(const struct identity *self, unsigned suffix)
             *p++ = '.';
         p = stpcpy(p, d);
     }
-}
-
-bool birth_allocate(int fd, size_t offset, size_t bytes)
-{
-    for (int i = 0; i < EINTR_MAX; i++)
-        if (syscall(SYS_fallocate, fd, 0, (off_t)offset, (off_t)bytes) == 0)
-            return true;
-        else if (errno != EINTR)
-            break;
-    return false;
 }
 
 static bool lock_file(int fd)
@@ -151,20 +139,13 @@ static int open_new(const struct identity *self, unsigned mode, const char **why
     return -1;
 }
 
-/* Backed by memory: all before the trace ring, and the first slots. */
-static bool fill_file(int fd, const struct layout *at)
-{
-    return ftruncate(fd, (off_t)at->total) == 0 && birth_allocate(fd, 0, at->trace)
-        && birth_allocate(fd, at->slots, FIRST_SLOTS * at->stride);
-}
-
-int birth(const struct identity *self, const struct layout *at, unsigned mode, const char **why)
+int birth(const struct identity *self, size_t bytes, unsigned mode, const char **why)
 {
     int fd = open_new(self, mode, why);
 
-    if (fd < 0 || fill_file(fd, at))
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) == 0)
         return fd;
-    *why = "no room for it in /dev/shm";
+    *why = "its file can't be made long enough";
     unlinkat(AT_FDCWD, seg.path, 0);
     sys_close(fd);
     return -1;

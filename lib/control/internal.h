@@ -3,6 +3,7 @@
  *   knobs.c     the table of knobs; their values at start, from HAKMEM_CONF and the ENV
  *   birth.c     makes the segment's file: name, lock, size, memory behind it
  *   segment.c   the mapping, where everything in it is, slots; what fork and exit do to it
+ *   sweep.c     removes dead segments
  *   describe.c  header and descriptors
  *   tick.c      the table of values in force: requests, validation, reverts, the state page
  *   trace.c     the trace ring
@@ -72,7 +73,7 @@ bool knob_valid(unsigned knob, uint64_t value);
 /* Values and origins at start.  Returns how many given values were refused. */
 unsigned knobs_at_start(union hak_knobs *knobs, struct hak_origin_rec *origin);
 
-/* ---- segment.c, birth.c, describe.c ---- */
+/* ---- segment.c, birth.c, sweep.c, describe.c ---- */
 
 struct layout {
     size_t state, control, trace, slots, stride, slots_max;
@@ -115,11 +116,11 @@ struct hak_slot_full *seg_slot(size_t i);            /* i < slots_next */
 /* Whether seg.path still is the name of our file. */
 bool seg_named(void);
 
-/* A new file of the size at->total, with memory behind what comes before the trace ring and behind
- * the first slots; locked, and above descriptor 2.  Fills in seg.path, dev and ino.  -1: *why. */
-int birth(const struct identity *self, const struct layout *at, unsigned mode, const char **why);
-bool birth_allocate(int fd, size_t offset, size_t bytes);
-#define FIRST_SLOTS 2
+/* A new file of so many bytes, a hole; locked, and above descriptor 2.  Fills in seg.path, dev and
+ * ino.  -1: *why. */
+int birth(const struct identity *self, size_t bytes, unsigned mode, const char **why);
+
+void sweep(const struct identity *self);
 
 size_t describe_size(void);             /* of header and descriptors */
 void describe(char *base, const struct layout *at, const struct identity *self);

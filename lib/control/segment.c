@@ -38,7 +38,7 @@
 
 #define SLOTS_MOST   16384
 #define CHUNK_SLOTS  64
-#define POPULATE_TRIES 100
+#define EINTR_MAX    100
 
 /* For a process that never had a segment. */
 static struct {
@@ -79,15 +79,19 @@ static bool start_time(uint64_t *ticks)
     return true;
 }
 
-static bool identify(struct identity *self)
+/* A process that sees its parent is in the same pid namespace, which saves a look. */
+static bool identify(struct identity *self, int32_t parent)
 {
     struct stat st;
 
     if (!self->boot_id[0] && small_file("/proc/sys/kernel/random/boot_id", self->boot_id,
                                         sizeof self->boot_id))
         self->boot_id[strcspn(self->boot_id, "\n")] = '\0';
-    if (!self->boot_id[0] || !start_time(&self->start_time)
-        || fstatat(AT_FDCWD, "/proc/self/ns/pid", &st, 0) != 0)
+    if (!self->boot_id[0] || !start_time(&self->start_time))
+        return false;
+    if (self->pid_ns && parent > 1 && (int)syscall(SYS_getppid) == parent)
+        return true;
+    if (fstatat(AT_FDCWD, "/proc/self/ns/pid", &st, 0) != 0)
         return false;
     self->pid_ns = st.st_ino;
     return true;
@@ -112,7 +116,7 @@ static bool lay_out(struct layout *at)
     at->trace = at->control + round_up(sizeof(struct hak_control), page);
     at->slots = at->trace + round_up(HAK_TRACE_RECORDS * sizeof(struct hak_trace_record), page);
     at->stride = round_up(HAK_SLOT_BYTES, page);
-    if (most < at->slots + FIRST_SLOTS * at->stride)
+    if (most < at->slots + at->stride)
         return false;
     at->slots_max = (most - at->slots) / at->stride;
     if (at->slots_max > SLOTS_MOST)
@@ -171,7 +175,7 @@ static struct hak_control *control_for_writing(void)
     return (struct hak_control *)(uintptr_t)seg.control;
 }
 
-static const char *make_shared(const union hak_knobs *knobs, bool child)
+static const char *make_shared(const union hak_knobs *knobs, bool child, int32_t parent)
 {
     const char *why = "no room to map it";
     struct layout at;
@@ -180,33 +184,34 @@ static const char *make_shared(const union hak_knobs *knobs, bool child)
         return "the knob export is 0";
     if (getauxval(AT_SECURE))
         return "the program runs with another user's rights";
-    if (!identify(&seg.self))
+    if (!identify(&seg.self, parent))
         return "/proc can't be read";
     if (!lay_out(&at))
         return "a resource limit is too low for it";
 
-    int fd = birth(&seg.self, &at, (unsigned)knobs->shm_mode, &why);
+    int fd = birth(&seg.self, at.total, (unsigned)knobs->shm_mode, &why);
     if (fd < 0)
         return why;
     char *base = map_at(child ? seg.base : NULL, at.mapped, MAP_SHARED, fd);
-    if (base && madvise(base, at.mapped, MADV_DONTFORK) != 0) {
-        munmap(base, at.mapped);
-        base = NULL;
-    }
     sys_close(fd);
-    if (!base) {
+    if (!base || madvise(base, at.mapped, MADV_DONTFORK) != 0 || !seg_back(base, at.trace, 0)) {
         unlinkat(AT_FDCWD, seg.path, 0);
-        return why;
+        if (base)
+            munmap(base, at.mapped);
+        return base ? "no room for it in /dev/shm" : why;
     }
     place(base, &at, true);
     describe(base, &at, &seg.self);
+    sweep(&seg.self);
     return NULL;
 }
 
 const char *seg_make(const union hak_knobs *knobs, bool child)
 {
+    int32_t parent = seg.self.pid;      /* 0 at start */
+
     seg.self.pid = sys_getpid();
-    const char *why = make_shared(knobs, child);
+    const char *why = make_shared(knobs, child, parent);
     if (why)
         place_private(child);
     atomic_store_explicit(&seg.slots_next, 0, memory_order_relaxed);
@@ -248,9 +253,19 @@ static int reopen(void)
     return fd;
 }
 
+static bool allocate(int fd, size_t offset, size_t bytes)
+{
+    for (int i = 0; i < EINTR_MAX; i++)
+        if (syscall(SYS_fallocate, fd, 0, (off_t)offset, (off_t)bytes) == 0)
+            return true;
+        else if (errno != EINTR)
+            break;
+    return false;
+}
+
 bool seg_back(char *p, size_t bytes, size_t offset)
 {
-    for (int i = 0; i < POPULATE_TRIES; i++)
+    for (int i = 0; i < EINTR_MAX; i++)
         if (madvise(p, bytes, MADV_POPULATE_WRITE) == 0)
             return true;
         else if (errno != EINTR && errno != EAGAIN)
@@ -258,7 +273,7 @@ bool seg_back(char *p, size_t bytes, size_t offset)
     if (errno != EINVAL)
         return false;
     int fd = reopen();
-    bool done = fd >= 0 && birth_allocate(fd, offset, bytes);
+    bool done = fd >= 0 && allocate(fd, offset, bytes);
     if (fd >= 0)
         sys_close(fd);
     return done;
@@ -273,7 +288,7 @@ static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
     int fd = p == MAP_FAILED ? reopen() : -1;
 
     if (fd >= 0) {
-        if (birth_allocate(fd, offset, bytes))
+        if (allocate(fd, offset, bytes))
             p = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
                      (off_t)offset);
         sys_close(fd);
@@ -327,7 +342,7 @@ static size_t take_slot(void)
     do {
         if (i >= seg.at.slots_max || !chunk_of(i))
             return SIZE_MAX;
-        if (i >= FIRST_SLOTS && !seg_back((char *)seg_slot(i), seg.at.stride, slot_offset(i)))
+        if (!seg_back((char *)seg_slot(i), seg.at.stride, slot_offset(i)))
             return SIZE_MAX;
     } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1, memory_order_release,
                                                     memory_order_relaxed));

@@ -267,13 +267,18 @@ bool tick(struct hak_orders *orders)
     return unlikely(get(force.epoch) != orders->epoch) && learn(orders);
 }
 
-/* Inside state.seq where the lock can be had; its holder has it open otherwise, mostly. */
+/* Every thread purges for itself; the bytes of one request add up.  Inside state.seq where the lock
+ * can be had; its holder has it open otherwise, mostly. */
 void tick_purged(uint64_t request, uint64_t bytes)
 {
+    static _Atomic uint64_t last, sum;
     struct hak_state *s = &seg.state->state;
     bool mine = lock_try(&force.lock, NULL);
     uint32_t seq = mine ? state_open() : 0;
 
+    if (atomic_exchange_explicit(&last, request, memory_order_relaxed) != request)
+        atomic_store_explicit(&sum, 0, memory_order_relaxed);
+    bytes += atomic_fetch_add_explicit(&sum, bytes, memory_order_relaxed);
     put(s->purged_bytes, bytes);
     put(s->purge_done, request);
     if (mine) {
