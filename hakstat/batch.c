@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,23 +51,74 @@ static void print_text(const struct view *v, const struct table *t, const struct
     putchar('\n');
 }
 
-/* ---- JSON and CSV ----------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------- */
 
-void batch_json_string(const char *s)
+static json_t *json_cell(const struct column *column, const struct cell *cell)
 {
-    putchar('"');
-    for (; *s != '\0'; s++) {
-        unsigned char c = (unsigned char)*s;
-
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c < ' ' || c >= 0x7f)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
+    if (cell->text != NULL) {
+        json_t *text = json_string(cell->text);
+        return text != NULL ? text : json_null();       /* a hostile segment's is no UTF-8 */
     }
-    putchar('"');
+    if (!isfinite(cell->number))
+        return json_null();
+    return column->unit == U_PART ? json_real(cell->number)
+                                  : json_integer((json_int_t)cell->number);
 }
+
+static json_t *json_rows(const struct table *t)
+{
+    json_t *rows = json_array();
+
+    for (unsigned i = 0; i < t->count; i++) {
+        json_t *row;
+
+        if (t->rows[i].pinned)
+            continue;
+        row = json_object();
+        for (unsigned c = 0; c < t->column_count; c++)
+            if (t->columns[c].unit != U_SHARES)
+                json_object_set_new(row, t->columns[c].name,
+                                    json_cell(&t->columns[c], &t->rows[i].cell[c]));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static uint64_t interval_ns(const struct span *span)
+{
+    return span->to->boot_ns -
+           (span->from != NULL ? span->from->boot_ns : span->seg->header.born_ns);
+}
+
+static void set_number(json_t *object, const char *name, uint64_t value)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+static void print_json(const struct view *v, const struct table *t, const struct span *span)
+{
+    const struct shm_snap *snap = v->now;
+    json_t *line = json_pack("{s:s, s:i, s:s, s:b}", "version", v->seg->header.version, "pid",
+                             v->seg->proc.pid, "comm", v->seg->proc.comm, "exact", snap->exact);
+    struct shm_sums sums;
+
+    span_sums(span, SHM_ALL, ALL_BINS, &sums);
+    set_number(line, "generation", snap->state.generation);
+    set_number(line, "threads", snap->threads);
+    set_number(line, "applied", snap_applied(snap));
+    set_number(line, "time_ns", snap->time_ns);
+    set_number(line, "uptime_ns", snap->boot_ns - v->seg->header.born_ns);
+    set_number(line, "interval_ns", interval_ns(span));
+    set_number(line, "live", sums.live);
+    set_number(line, "live_bytes", sums.live_bytes);
+    set_number(line, "rss_bytes", v->rss_bytes);
+    json_object_set_new(line, screens[v->screen]->name, json_rows(t));
+    json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(line);
+}
+
+/* ---- CSV -------------------------------------------------------------------------------------- */
 
 static void csv_string(const char *s)
 {
@@ -78,66 +130,6 @@ static void csv_string(const char *s)
     for (; *s != '\0'; s++)
         printf(*s == '"' ? "\"\"" : "%c", *s);
     putchar('"');
-}
-
-/* `none` where there is no number. */
-static void print_exact(const struct column *column, double n, const char *none)
-{
-    if (!isfinite(n))
-        fputs(none, stdout);
-    else
-        printf("%.*f", column->unit == U_PART ? 6 : 0, n);
-}
-
-static void print_json_row(const struct table *t, const struct row *row)
-{
-    const char *gap = "";
-
-    putchar('{');
-    for (unsigned c = 0; c < t->column_count; c++) {
-        if (t->columns[c].unit == U_SHARES)
-            continue;
-        printf("%s\"%s\":", gap, t->columns[c].name);
-        if (row->cell[c].text != NULL)
-            batch_json_string(row->cell[c].text);
-        else
-            print_exact(&t->columns[c], row->cell[c].number, "null");
-        gap = ",";
-    }
-    putchar('}');
-}
-
-static uint64_t interval_ns(const struct span *span)
-{
-    return span->to->boot_ns -
-           (span->from != NULL ? span->from->boot_ns : span->seg->header.born_ns);
-}
-
-static void print_json(const struct view *v, const struct table *t, const struct span *span)
-{
-    const struct shm_snap *snap = v->now;
-    const char *gap = "";
-    struct shm_sums sums;
-
-    span_sums(span, SHM_ALL, ALL_BINS, &sums);
-    fputs("{\"version\":", stdout);
-    batch_json_string(v->seg->header.version);
-    printf(",\"pid\":%d,\"comm\":", v->seg->proc.pid);
-    batch_json_string(v->seg->proc.comm);
-    printf(",\"generation\":%" PRIu64 ",\"threads\":%u,\"applied\":%u,\"exact\":%s"
-           ",\"time_ns\":%" PRIu64 ",\"uptime_ns\":%" PRIu64 ",\"interval_ns\":%" PRIu64
-           ",\"live\":%" PRIu64 ",\"live_bytes\":%" PRIu64 ",\"rss_bytes\":%" PRIu64 ",\"%s\":[",
-           snap->state.generation, snap->threads, snap_applied(snap),
-           snap->exact ? "true" : "false", snap->time_ns,
-           snap->boot_ns - v->seg->header.born_ns, interval_ns(span), sums.live,
-           sums.live_bytes, v->rss_bytes, screens[v->screen]->name);
-    for (unsigned i = 0; i < t->count; i++)
-        if (!t->rows[i].pinned) {
-            fputs(gap, stdout);
-            print_json_row(t, &t->rows[i]);
-            gap = ",";
-        }
-    puts("]}");
 }
 
 static void print_csv_head(const struct table *t)
@@ -161,8 +153,8 @@ static void print_csv(const struct view *v, const struct table *t, const struct 
             putchar(',');
             if (t->rows[i].cell[c].text != NULL)
                 csv_string(t->rows[i].cell[c].text);
-            else
-                print_exact(&t->columns[c], t->rows[i].cell[c].number, "");
+            else if (isfinite(t->rows[i].cell[c].number))
+                printf("%.*f", t->columns[c].unit == U_PART ? 6 : 0, t->rows[i].cell[c].number);
         }
         putchar('\n');
     }

@@ -11,7 +11,4 @@ enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
  * where it is not 0, err says why. */
 int batch_run(struct view *view, enum format format, unsigned long count, struct shm_error *err);
 
-/* A string as a JSON string, quotes included. */
-void batch_json_string(const char *s);
-
 #endif

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <limits.h>
-#include <locale.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -302,6 +302,8 @@ void draw_spark(int row, int col, int width, const double *values, int count)
         if (values[i] > largest)
             largest = values[i];
     for (int i = first; i < count; i++, col++) {
+        if (isnan(values[i]))
+            continue;
         int height = largest > 0 ? (int)(values[i] / largest * (SPARKS - 1) + 0.5) : 0;
         put_cells(row, col, 1, INK_L0, &glyphs->spark[height]);
     }

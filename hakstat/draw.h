@@ -65,7 +65,8 @@ void draw_shares(int row, int col, int width, double l0, double fast, double slo
 /* A bar of `width` columns, filled for `part` of 1. */
 void draw_bar(int row, int col, int width, enum ink ink, double part);
 
-/* The last `width` of `count` values, oldest first, each as high as its part of the largest. */
+/* The last `width` of `count` values, oldest first, each as high as its part of the largest;
+ * NAN leaves its place empty. */
 void draw_spark(int row, int col, int width, const double *values, int count);
 
 /* Show the terminal's cursor at a place until the next draw_begin(). */

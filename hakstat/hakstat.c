@@ -1,6 +1,7 @@
 /* hakstat.c: the allocator of a running process, on a screen or as lines; see hakstat(1). */
 #include <errno.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <locale.h>
 #include <math.h>
 #include <signal.h>
@@ -37,15 +38,20 @@ static const char usage[] =
     "  -n, --count COUNT   end after so many samples; implies -b\n"
     "  -j, --json          a JSON object a sample; implies -b\n"
     "      --csv           comma-separated values; implies -b\n"
-    "      --help, --version\n";
+    "  -h, --help; -V, --version\n";
 
-/* Says why on standard error, or as JSON on standard output, and ends. */
-static _Noreturn void fail(const struct options *o, const struct shm_error *err)
+/* Says why on standard error, or as JSON on standard output as hakctl does, and ends. */
+static _Noreturn void fail(const struct options *o, int pid, const struct shm_error *err)
 {
     if (o->format == FORMAT_JSON) {
-        printf("{\"error\":{\"code\":%d,\"message\":", (int)err->code);
-        batch_json_string(err->text);
-        printf(",\"pid\":%d}}\n", o->target.pid);
+        json_t *line = json_pack("{s:{s:i, s:s, s:o}}", "error", "code", (int)err->code,
+                                 "message", err->text, "pid",
+                                 pid != 0 ? json_integer(pid) : json_null());
+        json_dumpf(line, stdout, JSON_COMPACT);
+        putchar('\n');
+        json_decref(line);
+    } else if (pid != 0) {
+        fprintf(stderr, "hakstat: pid %d: %s\n", pid, err->text);
     } else {
         fprintf(stderr, "hakstat: %s\n", err->text);
     }
@@ -58,7 +64,7 @@ static _Noreturn void misuse(const struct options *o, const char *option, const 
     struct shm_error err;
 
     shm_fail(&err, SHM_EUSAGE, "%s: '%s' is not %s", option, value, wanted);
-    fail(o, &err);
+    fail(o, 0, &err);
 }
 
 static unsigned long number(const struct options *o, const char *option, const char *text,
@@ -91,7 +97,7 @@ static unsigned screen_named(const struct options *o, const char *name)
            "a screen: classes, threads, superslabs, knobs, latencies or events");
 }
 
-enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_HELP, OPT_VERSION };
+enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO };
 
 static void parse_option(struct options *o, struct view *v, int opt)
 {
@@ -108,8 +114,8 @@ static void parse_option(struct options *o, struct view *v, int opt)
     case OPT_READONLY: v->readonly = true; break;
     case OPT_ASCII: o->ascii = true; break;
     case OPT_MONO: o->mono = true; break;
-    case OPT_HELP: fputs(usage, stdout); exit(0);
-    case OPT_VERSION: puts("hakstat " PACKAGE_VERSION); exit(0);
+    case 'h': fputs(usage, stdout); exit(0);
+    case 'V': puts("hakstat " PACKAGE_VERSION); exit(0);
     default: fputs(usage, stderr); exit(SHM_EUSAGE);
     }
 }
@@ -124,12 +130,12 @@ static void parse(struct options *o, struct view *v, int argc, char **argv)
         { "cumulative", no_argument, NULL, OPT_CUMULATIVE },
         { "readonly", no_argument, NULL, OPT_READONLY },
         { "ascii", no_argument, NULL, OPT_ASCII }, { "mono", no_argument, NULL, OPT_MONO },
-        { "help", no_argument, NULL, OPT_HELP }, { "version", no_argument, NULL, OPT_VERSION },
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
         { 0 },
     };
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "p:c:s:d:n:bj", longs, NULL)) != -1)
+    while ((opt = getopt_long(argc, argv, "p:c:s:d:n:bjhV", longs, NULL)) != -1)
         parse_option(o, v, opt);
     if (optind < argc)
         misuse(o, "argument", argv[optind], "an option");
@@ -151,12 +157,8 @@ static void choose(const struct options *o, struct view *v)
         code = view_attach(v, &list[0], &err);
         free(list);
     }
-    if (code != SHM_OK) {
-        struct shm_error with_pid = { .code = err.code };
-
-        snprintf(with_pid.text, sizeof with_pid.text, "pid %d: %.380s", o->target.pid, err.text);
-        fail(o, o->target.pid != 0 ? &with_pid : &err);
-    }
+    if (code != SHM_OK)
+        fail(o, o->target.pid, &err);
 }
 
 static int run_screen(const struct options *o, struct view *v)
@@ -168,10 +170,9 @@ static int run_screen(const struct options *o, struct view *v)
     view_run(v);
     draw_close();
     draw_die_by_signal();
-    if (v->ended[0] == '\0')
-        return SHM_OK;
-    fprintf(stderr, "hakstat: %s\n", v->ended);
-    return SHM_EGONE;
+    if (v->ended[0] != '\0')
+        fprintf(stderr, "hakstat: pid %d: %s\n", v->seg->proc.pid, v->ended);
+    return v->ended[0] != '\0' ? SHM_EGONE : SHM_OK;
 }
 
 int main(int argc, char **argv)
@@ -191,8 +192,8 @@ int main(int argc, char **argv)
     if (!o.batch)
         return run_screen(&o, &v);
     code = batch_run(&v, o.format, o.count, &err);
-    view_free(&v);
     if (code != SHM_OK)
-        fail(&o, &err);
+        fail(&o, v.seg->proc.pid, &err);
+    view_free(&v);
     return SHM_OK;
 }

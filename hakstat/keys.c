@@ -247,8 +247,11 @@ static void knob_done(struct view *v, const char *text)
     struct shm_ack ack;
     int code = shm_value_parse(knob, text, &change.value, &err);
 
-    if (code == SHM_OK)
+    if (code == SHM_OK) {
+        view_say(v, INK_TEXT, "%s: waiting for the threads that move to apply it", knob->name);
+        view_draw(v);
         code = shm_set(v->seg, &change, 1, SHM_WAIT_MS, 0, &ack, &err);
+    }
     if (code != SHM_OK) {
         view_say(v, INK_BAD, "%s%s", err.text,
                  code == SHM_EREFUSED ? "; nothing changed" : "");

@@ -1,4 +1,5 @@
 /* screen_help.c: the keys, from their table. */
+#include "hakstat/draw.h"
 #include "hakstat/screens.h"
 
 static const struct column columns[] = {
@@ -22,4 +23,13 @@ static void fill(const struct span *span, struct table *table)
     }
 }
 
-const struct screen screen_help = { .name = "help", COLUMNS(columns), .fill = fill };
+/* The whole text, where the column was too narrow. */
+static void detail(const struct span *span, const struct row *chosen, int row)
+{
+    (void)span;
+    draw_wrapped(row, 2, INK_DIM, chosen->cell[1].text);
+}
+
+const struct screen screen_help = {
+    .name = "help", COLUMNS(columns), .fill = fill, .detail = detail, .detail_rows = 2,
+};

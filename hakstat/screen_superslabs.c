@@ -1,5 +1,7 @@
 /* screen_superslabs.c: SuperSlabs, the shared pool and the kernel: every counter that is not of
  * a bin, and above all a cell for each SuperSlab that is mapped. */
+#include <math.h>
+
 #include "hakstat/draw.h"
 #include "hakstat/screens.h"
 
@@ -38,31 +40,24 @@ static void fill(const struct span *span, struct table *table)
                 add(span, table, i);
 }
 
-/* Live ones, then the empty ones of the LRU, then room up to the peak. */
+/* The meaning of the chosen counter, and a cell for each SuperSlab: those in use, the empty ones of
+ * the LRU, and those given back since the peak. */
 static void detail(const struct span *span, const struct row *chosen, int row)
 {
     double live = (double)snap_global(span->to, "superslabs_live");
     double lru = (double)snap_global(span->to, "superslabs_lru");
-    double peak = (double)snap_global(span->to, "superslabs_peak");
+    double peak = fmax((double)snap_global(span->to, "superslabs_peak"), live + lru);
     int width = draw_width() - 2;
 
-    (void)chosen;
-    draw_text(row, 0, INK_DIM, "SuperSlabs of 2 MiB: %.0f live, %.0f empty in the LRU, peak %.0f",
+    draw_wrapped(row, 2, INK_TEXT, chosen->cell[HELP].text);
+    draw_text(row + 2, 0, INK_DIM, "SuperSlabs: %.0f in use, %.0f empty in the LRU, %.0f at most",
               live, lru, peak);
-    if (peak < live + lru)
-        peak = live + lru;
-    if (peak <= 0)
-        return;
-    if (width > peak && peak > 0)
-        width = (int)peak;
-    draw_shares(row + 1, 1, width, live / peak, lru / peak, (peak - live - lru) / peak);
-    draw_text(row + 2, 0, INK_DIM, " slab runs taken: %llu reused, %llu claimed, %llu acquired",
-              (unsigned long long)snap_thread(span->to, "pool_reuse"),
-              (unsigned long long)snap_thread(span->to, "pool_claim"),
-              (unsigned long long)snap_thread(span->to, "pool_acquire"));
+    if (peak > 0)
+        draw_shares(row + 3, 1, peak < width ? (int)peak : width, live / peak, lru / peak,
+                    (peak - live - lru) / peak);
 }
 
 const struct screen screen_superslabs = {
-    .name = "superslabs", COLUMNS(columns), .fill = fill, .detail = detail, .detail_rows = 3,
+    .name = "superslabs", COLUMNS(columns), .fill = fill, .detail = detail, .detail_rows = 4,
     .needs_process = true,
 };

@@ -156,6 +156,8 @@ static const char *scaled(double n, double step, double exact, const char *lette
 
 const char *number_count(double n, char buf[NUMBER_MAX])
 {
+    if (isnan(n))
+        return strcpy(buf, "-");
     return scaled(n, 1000, 99999.5, "kMGTPE", buf);
 }
 
@@ -169,6 +171,8 @@ const char *number_ns(double n, char buf[NUMBER_MAX])
     static const char *const units[] = { "ns", "us", "ms", "s" };
     int i = 0;
 
+    if (isinf(n))
+        return strcpy(buf, "open");
     for (; i < 3 && n >= 999.5; i++)
         n /= 1000;
     snprintf(buf, NUMBER_MAX, "%.*f%s", i == 0 || n >= 99.95 ? 0 : 1, n, units[i]);

@@ -81,7 +81,8 @@ const char *table_cell(const struct table *t, const struct row *row, unsigned co
 /* How a column is headed for people; returns buf. */
 const char *table_title(const struct table *t, unsigned column, char buf[40]);
 
-/* Numbers for people: 99999, 123k, 1.23M; 12.3M of 1024 * 1024 bytes; 1.5us; return buf. */
+/* Numbers for people: 99999, 123k, 1.23M, - for NAN; 12.3M of 1024 * 1024 bytes; 1.5us, open for
+ * infinity.  They return buf. */
 #define NUMBER_MAX 16
 const char *number_count(double n, char buf[NUMBER_MAX]);
 const char *number_bytes(double n, char buf[NUMBER_MAX]);

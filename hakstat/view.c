@@ -15,6 +15,8 @@
  * the chosen row, and the bottom line. */
 enum { ROW_TITLE, ROW_FIGURES, ROW_TABS = 4, ROW_HEADS, ROW_TABLE, TABLE_LEAST = 5 };
 
+enum { BAR_MOST = 48 };                /* what a bar is widened by */
+
 uint64_t now_ms(void)
 {
     struct timespec t;
@@ -95,8 +97,7 @@ void view_sample(struct view *v)
     bool alive = shm_alive(v->seg);     /* before the snapshot: what it shows is then complete */
 
     if (shm_snapshot(v->seg, &snap, &err) != SHM_OK) {
-        snprintf(v->ended, sizeof v->ended, "pid %d (%s): %s", v->seg->proc.pid,
-                 v->seg->proc.comm, err.text);
+        snprintf(v->ended, sizeof v->ended, "%s", err.text);
         return;
     }
     old = v->before;
@@ -107,8 +108,7 @@ void view_sample(struct view *v)
     v->rss_bytes = alive ? rss_of(v->seg->proc.pid) : 0;
     keep_rates(v);
     if (!alive)
-        snprintf(v->ended, sizeof v->ended, "pid %d (%s): the process has ended",
-                 v->seg->proc.pid, v->seg->proc.comm);
+        snprintf(v->ended, sizeof v->ended, "the process has ended");
 }
 
 static void forget_snaps(struct view *v)
@@ -135,8 +135,8 @@ int view_attach(struct view *v, const struct shm_proc *proc, struct shm_error *e
     v->ended[0] = '\0';
     v->open_class = -1;
     v->due_ms = 0;
-    memset(v->allocs_s, 0, sizeof v->allocs_s);
-    memset(v->frees_s, 0, sizeof v->frees_s);
+    for (int i = 0; i < SPARK_VALUES; i++)
+        v->allocs_s[i] = v->frees_s[i] = NAN;
     return SHM_OK;
 }
 
@@ -181,72 +181,76 @@ static void draw_title(const struct view *v)
     draw_ground(ROW_TITLE, INK_HEAD);
 }
 
+/* A name and its value, if both find room; returns the column after them. */
+__attribute__((format(printf, 5, 6)))
+static int draw_item(int row, int col, enum ink ink, const char *name, const char *format, ...)
+{
+    char value[80];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(value, sizeof value, format, args);
+    va_end(args);
+    if (col + (int)(strlen(name) + 1 + strlen(value)) > draw_width())
+        return col;
+    col = draw_text(row, col, INK_DIM, "%s ", name);
+    return draw_text(row, col, ink, "%s", value) + 2;
+}
+
 static int draw_part(int row, int col, const char *name, uint64_t part, uint64_t whole)
 {
-    col = draw_text(row, col, INK_DIM, "  %s ", name);
     if (whole == 0)
-        return draw_text(row, col, INK_BOLD, "-");
-    return draw_text(row, col, INK_BOLD, "%.1f %%", 100.0 * (double)part / (double)whole);
+        return draw_item(row, col, INK_BOLD, name, "-");
+    return draw_item(row, col, INK_BOLD, name, "%.1f %%", 100.0 * (double)part / (double)whole);
 }
 
-static void draw_threads_line(const struct view *v, const struct span *span, int row)
-{
-    const struct shm_snap *snap = v->now;
-    unsigned applied = snap_applied(snap);
-    struct shm_sums sums;
-    int col = draw_text(row, 0, INK_DIM, "threads ");
-
-    col = draw_text(row, col, INK_BOLD, "%u", snap->threads);
-    col = draw_text(row, col, INK_DIM, "  generation ");
-    col = draw_text(row, col, INK_BOLD, "%" PRIu64, snap->state.generation);
-    col = draw_text(row, col, INK_DIM, " applied by ");
-    col = draw_text(row, col, applied == snap->threads ? INK_GOOD : INK_WARN, "%u/%u", applied,
-                    snap->threads);
-    span_sums(span, SHM_ALL, ALL_BINS, &sums);
-    col = draw_part(row, col, "L0", sums.heap_v2_hits, sums.allocs);
-    col = draw_part(row, col, "FastCache", sums.fast_cache_hits, sums.allocs);
-    col = draw_part(row, col, "slow", sums.slow_allocs, sums.allocs);
-    if (!snap->exact)
-        draw_text(row, col, INK_WARN, "  NOT EXACT");
-}
-
-static int draw_bytes(int row, int col, const char *name, double bytes)
+static int draw_bytes(int row, int col, const char *name, uint64_t bytes)
 {
     char text[24];
 
-    col = draw_text(row, col, INK_DIM, "%s ", name);
-    return draw_text(row, col, INK_BOLD, "%s  ", shm_bytes_text((uint64_t)bytes, text));
+    return draw_item(row, col, INK_BOLD, name, "%s", shm_bytes_text(bytes, text));
 }
 
-static void draw_memory_line(const struct view *v, const struct span *span, int row)
+static void draw_threads_line(const struct view *v, const struct shm_sums *sums, int row)
+{
+    const struct shm_snap *snap = v->now;
+    unsigned applied = snap_applied(snap);
+    int col = draw_item(row, 0, INK_BOLD, "threads", "%u", snap->threads);
+
+    col = draw_item(row, col, INK_BOLD, "generation", "%" PRIu64, snap->state.generation) - 1;
+    col = draw_item(row, col, applied == snap->threads ? INK_GOOD : INK_WARN, "applied by",
+                    "%u/%u", applied, snap->threads);
+    if (!snap->exact)
+        col = draw_item(row, col, INK_WARN, "NOT EXACT", " ");
+    col = draw_part(row, col, "L0", sums->heap_v2_hits, sums->allocs);
+    col = draw_part(row, col, "FastCache", sums->fast_cache_hits, sums->allocs);
+    draw_part(row, col, "slow", sums->slow_allocs, sums->allocs);
+}
+
+static void draw_memory_line(const struct view *v, const struct span *span,
+                             const struct shm_sums *sums, int row)
 {
     char text[NUMBER_MAX];
-    struct shm_sums sums;
-    int col;
+    int col = draw_bytes(row, 0, "live", sums->live_bytes) - 1;
 
-    span_sums(span, SHM_ALL, ALL_BINS, &sums);
-    col = draw_bytes(row, 0, "live", (double)sums.live_bytes);
-    col = draw_text(row, col - 1, INK_DIM, "in ");
-    col = draw_text(row, col, INK_BOLD, "%s", number_count((double)sums.live, text));
-    col = draw_text(row, col, INK_DIM, " blocks  ");
-    col = draw_bytes(row, col, "cached", (double)span_cached_bytes(span, SHM_ALL, ALL_BINS));
-    col = draw_bytes(row, col, "mapped", (double)snap_global(v->now, "mapped_bytes"));
+    col = draw_item(row, col, INK_BOLD, "in", "%s blocks", number_count((double)sums->live, text));
+    col = draw_bytes(row, col, "cached", span_cached_bytes(span, SHM_ALL, ALL_BINS));
+    col = draw_bytes(row, col, "mapped", snap_global(v->now, "mapped_bytes"));
     if (v->rss_bytes != 0)
-        col = draw_bytes(row, col, "RSS", (double)v->rss_bytes);
-    draw_bytes(row, col, "purged", (double)snap_thread(v->now, "os_purge_bytes"));
+        col = draw_bytes(row, col, "RSS", v->rss_bytes);
+    draw_bytes(row, col, "purged", snap_thread(v->now, "os_purge_bytes"));
 }
 
-/* At most a quarter of the width each, so that both rates are seen at 60 columns. */
+/* The sparks of both rates have less than half of the width, so that both are seen at 60 columns. */
 static int draw_rate(int row, int col, const char *name, const double *values)
 {
     int width = draw_width() / 4 - 15;
     char text[NUMBER_MAX];
 
     width = width < 0 ? 0 : width > SPARK_VALUES ? SPARK_VALUES : width;
-    col = draw_text(row, col, INK_DIM, "%s ", name);
-    draw_text(row, col, INK_BOLD, "%6s", number_count(values[SPARK_VALUES - 1], text));
-    draw_spark(row, col + 7, width, values, SPARK_VALUES);
-    return col + 9 + width;
+    col = draw_item(row, col, INK_BOLD, name, "%6s", number_count(values[SPARK_VALUES - 1], text));
+    draw_spark(row, col - 1, width, values, SPARK_VALUES);
+    return col + width + 1;
 }
 
 static double per_second(const struct span *span, const char *name)
@@ -260,25 +264,31 @@ static void draw_rates_line(const struct view *v, const struct span *span, int r
     int col = draw_rate(row, 0, "allocs/s", v->allocs_s);
 
     col = draw_rate(row, col, "frees/s", v->frees_s);
-    col = draw_text(row, col, INK_DIM, "SuperSlabs ");
-    col = draw_text(row, col, INK_BOLD, "%" PRIu64 "+%" PRIu64,
+    col = draw_item(row, col, INK_BOLD, "SuperSlabs", "%" PRIu64 "+%" PRIu64 " LRU",
                     snap_global(v->now, "superslabs_live"), snap_global(v->now, "superslabs_lru"));
-    col = draw_text(row, col, INK_DIM, " LRU");
     if (span->rate)
-        draw_text(row, col, INK_DIM, "  map/s %s unmap/s %s (own counters)",
+        draw_item(row, col, INK_BOLD, "map, unmap/s", "%s, %s (own counters)",
                   number_count(per_second(span, "os_map"), map),
                   number_count(per_second(span, "os_unmap"), unmap));
+}
+
+static void draw_figures(const struct view *v, const struct span *span)
+{
+    struct shm_sums sums;
+
+    span_sums(span, SHM_ALL, ALL_BINS, &sums);
+    draw_threads_line(v, &sums, ROW_FIGURES);
+    draw_memory_line(v, span, &sums, ROW_FIGURES + 1);
+    draw_rates_line(v, span, ROW_FIGURES + 2);
 }
 
 static void draw_tabs(const struct view *v)
 {
     int col = 0;
 
-    for (unsigned i = 0; i < MAIN_SCREENS; i++) {
-        col = draw_text(ROW_TABS, col, INK_DIM, "%u", i + 1);
+    for (unsigned i = 0; i < MAIN_SCREENS; i++)
         col = draw_text(ROW_TABS, col, i == v->screen ? INK_TAB : INK_TEXT,
-                        i == v->screen ? "[%s]" : " %s ", screens[i]->name);
-    }
+                        i == v->screen ? "[%u %s]" : " %u %s ", i + 1, screens[i]->name);
     if (v->screen >= MAIN_SCREENS)
         draw_text(ROW_TABS, col, INK_TAB, " [%s]", screens[v->screen]->name);
     else if (v->screen == 0 && v->open_class >= 0)
@@ -307,23 +317,25 @@ static int fitting_rank(const struct table *t)
     return rank;
 }
 
-/* Widths of the columns that are shown, 0 for the others.  What is left over goes to the last one
- * that can use it, bars before texts. */
+/* Widths of the columns that are shown, 0 for the others.  What is left over goes to a bar, or to
+ * a text that comes last. */
 static void lay_out(const struct table *t, int widths[TABLE_COLUMNS])
 {
-    int rank = fitting_rank(t), left = draw_width() + 1, stretched = -1;
+    int rank = fitting_rank(t), left = draw_width() + 1, bar = -1, last = 0;
 
     for (unsigned i = 0; i < t->column_count; i++) {
         widths[i] = t->columns[i].rank <= rank ? t->columns[i].width : 0;
         if (widths[i] == 0)
             continue;
         left -= widths[i] + 1;
-        if (stretches(&t->columns[i]) &&
-            (stretched < 0 || t->columns[stretched].unit != U_SHARES))
-            stretched = (int)i;
+        last = (int)i;
+        if (t->columns[i].unit == U_SHARES)
+            bar = (int)i;
     }
-    if (stretched > 0 && left > 0)
-        widths[stretched] += t->columns[stretched].unit == U_SHARES && left > 48 ? 48 : left;
+    if (bar >= 0)
+        widths[bar] += left < BAR_MOST ? left : BAR_MOST;
+    else if (t->columns[last].unit == U_TEXT && left > 0)
+        widths[last] += left;
 }
 
 static void draw_heads(const struct table *t, const int widths[TABLE_COLUMNS],
@@ -446,7 +458,11 @@ static void draw_bottom(struct view *v)
     } else if (v->message[0] != '\0') {
         draw_message(row, v->message_ink, v->message);
     } else if (v->ended[0] != '\0') {
-        draw_message(row, INK_BAD, v->ended);
+        char text[560];
+
+        snprintf(text, sizeof text, "pid %d: %s; these are its last figures", v->seg->proc.pid,
+                 v->ended);
+        draw_message(row, INK_BAD, text);
     } else if (v->filter[0] != '\0') {
         draw_text(row, 0, INK_WARN, "only rows with '%s'; \\ shows all", v->filter);
     } else {
@@ -455,7 +471,7 @@ static void draw_bottom(struct view *v)
     }
 }
 
-static void draw_frame(struct view *v)
+void view_draw(struct view *v)
 {
     const struct screen *screen = screens[v->screen];
     struct span span;
@@ -465,12 +481,12 @@ static void draw_frame(struct view *v)
     draw_tabs(v);
     if (v->now != NULL) {
         span = view_span(v);
-        draw_threads_line(v, &span, ROW_FIGURES);
-        draw_memory_line(v, &span, ROW_FIGURES + 1);
-        draw_rates_line(v, &span, ROW_FIGURES + 2);
+        draw_figures(v, &span);
     }
     if (v->now != NULL || !screen->needs_process)
         draw_table(v, screen, v->now != NULL ? &span : NULL);
+    else
+        draw_text(ROW_TABLE, 0, INK_WARN, "No process is watched; o lists those there are.");
     draw_bottom(v);
     draw_end();
 }
@@ -492,7 +508,7 @@ void view_run(struct view *v)
         int key;
 
         sample_if_due(v);
-        draw_frame(v);
+        view_draw(v);
         key = draw_key(wait_ms(v));
         if (key == K_STOP)
             break;

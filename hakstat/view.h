@@ -74,6 +74,9 @@ void view_release(struct view *view, struct shm_snap *snap);
 /* The span that is shown.  The view must have a process and a sample. */
 struct span view_span(const struct view *view);
 
+/* Draws a frame. */
+void view_draw(struct view *view);
+
 /* Does what a key means (keys.c). */
 void view_key(struct view *view, int key);
 

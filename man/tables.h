@@ -1,4 +1,4 @@
-/* tables.h: the rows of abi/ as lines for man/tables.awk, by the C preprocessor alone (never compiled). */
+/* tables.h: the rows of abi/ and of hakstat's keys as lines for man/tables.awk, by the C preprocessor alone (never compiled). */
 #define KNOB(id, name, type, context, unit, min, max, def, alias, help) \
     @knob | name | type | context | unit | min | max | def | alias | help
 #include "abi/knobs.def"
@@ -12,3 +12,6 @@
 
 #define BIN(size, cls, slabs, fast_cache)   @bin | size | cls | slabs | fast_cache
 #include "abi/sizes.def"
+
+#define KEY(action, label, help, ...)       @key | label | "" | COUNTER | help
+#include "hakstat/keys.def"

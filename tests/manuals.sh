@@ -3,7 +3,7 @@
 need mandoc mandoc
 
 pages="$HAK_BUILD/man/hakmem.7 $HAK_SRC/man/hakmem.3 $HAK_SRC/man/hakctl.1"
-[ -e "$HAK_SRC/man/hakstat.1" ] && pages+=" $HAK_SRC/man/hakstat.1"
+[ -e "$HAK_BUILD/man/hakstat.1" ] && pages+=" $HAK_BUILD/man/hakstat.1"
 for page in $pages; do
     # Whether the pages of others are installed is the machine's matter.
     is "$(mandoc -Tlint "$page" 2>&1 | grep -v 'referenced manual not found\|outdated mandoc.db')" '' \
