@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define META_CHUNK (256 * KIB)
+#define META_CHUNK (1 * MIB)
 
 size_t os_page = 4096;
 

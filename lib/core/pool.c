@@ -107,6 +107,19 @@ static unsigned choose(struct superslab *ss, uint32_t fits, unsigned run, bool *
     return run == 1 ? (unsigned)__builtin_ctz(fits) : 31 - (unsigned)__builtin_clz(fits);
 }
 
+/* The run is to be cut into blocks.  Its map is all 0 already: it was when the slab was last empty. */
+static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *bin)
+{
+    unsigned i = (unsigned)(slab - ss->slab);
+
+    slab->map = bin->size < 64 ? ss->map_wide[i] : ss->map[i];
+    slab->size = (uint16_t)bin->size;
+    slab->magic = (uint32_t)((((uint64_t)1 << 32) + bin->size - 1) / bin->size);
+    slab->capacity = (uint16_t)(slab->run * SLAB_SIZE / bin->size);
+    slab->used = slab->carved = 0;
+    slab->first = 0;
+}
+
 static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)
 {
     struct slab *slab = &ss->slab[first];
@@ -116,14 +129,12 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
     for (unsigned i = 0; i < run; i++)
         slab[i].lead = (uint8_t)i;
     slab->base = ss->base + first * SLAB_SIZE;
-    slab->free = NULL;
-    slab->used = slab->carved = 0;
-    slab->bin = (uint16_t)row;
+    slab->bin = (uint8_t)row;
     slab->run = (uint8_t)run;
     slab->list = ON_NONE;
     slab->clean = was_dirty == 0;
-    slab->size = row < HAK_BINS ? bin_info[row].size : 0;
-    slab->capacity = row < HAK_BINS ? (uint32_t)(run * SLAB_SIZE / slab->size) : 1;
+    if (row < HAK_BINS)
+        cut(ss, slab, &bin_info[row]);
     atomic_store_explicit(&slab->owner, NULL, memory_order_relaxed);
     slab->kind = row < HAK_BINS ? SLAB_BIN : SLAB_LARGE;
     return slab;

@@ -16,8 +16,11 @@
  *   large          nobody: the block's user, who is the only one to name it, frees it
  *   free           whoever wins the free_map bit
  *
+ * Which blocks of a run are free is a bitmap, not a list through them: giving a block back does not
+ * touch it, taking blocks goes by address, and a block that comes back twice is seen.
+ *
  * In a run of a bin, with C = capacity:
- *   blocks on `free` + (C - carved) + used = C,   carved <= C
+ *   bits set in map + (C - carved) + used = C,   used <= carved <= C
  *   used = blocks in user hands + in caches, SLL, remote batches and remote queues
  */
 #ifndef HAK_SUPERSLAB_H
@@ -29,7 +32,7 @@
 
 struct heap;
 
-struct block {                          /* a free block holds the next one */
+struct block {                          /* in an SLL, a batch or a queue a block holds the next one */
     struct block *next;
 };
 
@@ -37,15 +40,17 @@ enum slab_kind { SLAB_FREE, SLAB_BIN, SLAB_LARGE };
 enum slab_list { ON_NONE, ON_AVAIL, ON_FULL };
 
 struct slab {
-    struct block *free;                 /* given back and not handed out again */
-    uint32_t used;                      /* blocks out of the slab */
-    uint32_t carved;                    /* blocks ever cut, from the start of the run on */
-    uint32_t capacity;                  /* blocks in the run */
-    uint32_t size;                      /* bytes of a block */
     char *base;                         /* first byte of the run */
+    uint64_t *map;                      /* bit i: block i was given back; from `carved` on all 0 */
     struct heap *_Atomic owner;         /* whose; NULL for large and free */
     struct slab *next, *prev;           /* in one of the owner's lists */
-    uint16_t bin;
+    uint32_t magic;                     /* ceil(2^32 / size): block_number */
+    uint16_t size;                      /* bytes of a block */
+    uint16_t capacity;                  /* blocks in the run */
+    uint16_t carved;                    /* blocks ever handed out, from the start of the run on */
+    uint16_t used;                      /* blocks out of the slab */
+    uint8_t first;                      /* words of map below this one are 0 */
+    uint8_t bin;
     uint8_t run;                        /* slabs in the run */
     uint8_t lead;                       /* of any slab of a run: slabs back to the first */
     uint8_t kind;                       /* enum slab_kind */
@@ -53,6 +58,17 @@ struct slab {
     uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
 };
 _Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
+
+/* Exact where `offset` is a multiple of size below 2^32: with offset = k * size and magic =
+ * (2^32 + e) / size, e < size, offset * magic = k * 2^32 + k * e, and k * e < 2^32. */
+hak_inline unsigned block_number(const struct slab *slab, const void *p)
+{
+    return (unsigned)((uint64_t)((uintptr_t)p - (uintptr_t)slab->base) * slab->magic >> 32);
+}
+
+#define MAP_BITS_SMALL (SLAB_SIZE / 64)         /* a slab of 64-byte blocks, or any run of larger ones */
+#define MAP_BITS_MAX   (SLAB_SIZE / 8)
+#define MAP_WORDS(bits) ((bits) / 64)
 
 enum ss_state { SS_GONE, SS_LIVE, SS_LRU };
 
@@ -66,6 +82,8 @@ struct superslab {
     struct pool *pool;                  /* the shared one, or the bin's own (pool.per_class) */
     struct superslab *next, *prev;      /* in the LRU, or `next` in the list of GONE ones */
     struct slab slab[SS_SLABS];
+    uint64_t map[SS_SLABS][MAP_WORDS(MAP_BITS_SMALL)];
+    uint64_t map_wide[SS_SLABS][MAP_WORDS(MAP_BITS_MAX)];  /* for bins below 64 bytes */
 };
 
 /* The SuperSlab or huge mapping of an address, told apart by the low bit. */

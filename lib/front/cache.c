@@ -53,29 +53,40 @@ void full_push(struct heap *h, struct slab *slab)
 
 static bool slab_exhausted(const struct slab *slab)
 {
-    return !slab->free && slab->carved == slab->capacity;
+    return slab->used == slab->capacity;
 }
 
+/* Takes given-back blocks, lowest address first.  The array is filled from its end down, since a
+ * stack gives out the last one first; what is filled are the last `got`. */
 static unsigned take_freed(struct slab *slab, void **out, unsigned want)
 {
-    struct block *b = slab->free;
-    unsigned got = 0;
+    unsigned left = (unsigned)(slab->carved - slab->used), got = want < left ? want : left;
+    void **to = out + want, **end = to - got;
+    unsigned w = slab->first;
 
-    for (; b && got < want; b = b->next)
-        out[got++] = b;
-    slab->free = b;
+    while (to > end) {
+        uint64_t bits = slab->map[w];
+        char *block = slab->base + (size_t)w * 64 * slab->size;
+        for (; bits && to > end; bits &= bits - 1)
+            *--to = block + (size_t)__builtin_ctzll(bits) * slab->size;
+        slab->map[w] = bits;
+        w += !bits;
+    }
+    slab->first = (uint8_t)w;
     return got;
 }
 
-/* Cuts untouched memory; the lowest address comes last, so that a stack gives it out first. */
-static unsigned carve(struct slab *slab, void **out, unsigned want)
+/* Cuts untouched memory, into the last `got` of the array in the same order. */
+static unsigned carve(struct slab *slab, void **out, unsigned want, unsigned most)
 {
-    unsigned left = slab->capacity - slab->carved, got = want < left ? want : left;
+    unsigned left = (unsigned)(slab->capacity - slab->carved), got = want < left ? want : left;
     char *first = slab->base + (size_t)slab->carved * slab->size;
 
+    if (got > most)
+        got = most;
     for (unsigned i = 0; i < got; i++)
-        out[i] = first + (size_t)(got - 1 - i) * slab->size;
-    slab->carved += got;
+        out[want - 1 - i] = first + (size_t)i * slab->size;
+    slab->carved = (uint16_t)(slab->carved + got);
     return got;
 }
 
@@ -100,28 +111,28 @@ static struct slab *slab_for(struct heap *h, unsigned bin)
 
 unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
 {
-    unsigned got = 0;
+    unsigned left = want;                               /* the array is filled from the end down */
 
-    while (got < want) {
-        struct slab *slab = got ? h->cold.bin[bin].avail : slab_for(h, bin);
+    while (left) {
+        struct slab *slab = left < want ? h->cold.bin[bin].avail : slab_for(h, bin);
         if (!slab)
             break;
-        unsigned n = take_freed(slab, out + got, want - got);
-        if (got + n == 0)                               /* freed blocks first: carve only for want of any */
-            n = carve(slab, out, want < h->cold.knobs.bump_chunk ? want : (unsigned)h->cold.knobs.bump_chunk);
+        unsigned n = take_freed(slab, out, left);
+        if (left - n == want)                           /* given-back blocks first: carve for want of any */
+            n = carve(slab, out, left, (unsigned)h->cold.knobs.bump_chunk);
         if (slab->used == 0 && n)
             h->cold.bin[bin].empties--;
-        slab->used += n;
-        got += n;
-        if (slab_exhausted(slab)) {
-            avail_remove(h, slab);
-            full_push(h, slab);
-        } else {
+        slab->used = (uint16_t)(slab->used + n);
+        left -= n;
+        if (!slab_exhausted(slab))
             break;
-        }
+        avail_remove(h, slab);
+        full_push(h, slab);
     }
-    COUNT(h->slot.row[bin].refilled, got);
-    return got;
+    if (left)
+        memmove(out, out + left, (want - left) * sizeof *out);
+    COUNT(h->slot.row[bin].refilled, want - left);
+    return want - left;
 }
 
 /* ---- caches -> slab ---- */
@@ -137,23 +148,33 @@ static hak_cold void slab_emptied(struct heap *h, struct slab *slab)
 {
     struct bin_cold *c = &h->cold.bin[slab->bin];
 
-    if (c->empties >= h->cold.knobs.pool_empty_slabs) {
+    memset(slab->map, 0, (slab->carved + 63u) / 64 * sizeof *slab->map);
+    slab->carved = 0;                                   /* cut it anew */
+    slab->first = 0;
+    if (c->empties >= h->cold.knobs.pool_empty_slabs)
         slab_release(h, slab);
-        return;
-    }
-    c->empties++;
-    slab->free = NULL;                                  /* cut it anew, in order of address */
-    slab->carved = 0;
+    else
+        c->empties++;
+}
+
+/* A block that is free already would be handed out twice. */
+static hak_cold _Noreturn void twice(void *p)
+{
+    hak_die("free(): block freed twice, or not the start of a block", p);
 }
 
 void slabs_put(struct heap *h, struct slab *slab, void *p)
 {
-    struct block *b = p;
+    unsigned i = block_number(slab, p), w = i / 64;
+    uint64_t bit = (uint64_t)1 << (i % 64);
 
-    hak_assert(slab->kind == SLAB_BIN && slab->used > 0);
-    hak_assert(((uintptr_t)p - (uintptr_t)slab->base) % slab->size == 0);
-    b->next = slab->free;
-    slab->free = b;
+    hak_assert(slab->kind == SLAB_BIN);
+    if (unlikely(slab->map[w] & bit || i >= slab->carved ||
+                 (char *)p != slab->base + (size_t)i * slab->size))
+        twice(p);
+    slab->map[w] |= bit;
+    if (w < slab->first)
+        slab->first = (uint8_t)w;
     if (unlikely(slab->list == ON_FULL)) {
         full_remove(h, slab);
         avail_push(h, slab);
@@ -259,27 +280,42 @@ void l0_flush(struct heap *h, unsigned bin)
     }
 }
 
-void l1_flush(struct heap *h, unsigned bin)
+static void l1_drop_oldest(struct bin *b, unsigned n)
+{
+    b->l1_n -= n;
+    memmove(b->l1, b->l1 + n, b->l1_n * sizeof *b->l1);
+}
+
+void l1_trim(struct heap *h, unsigned bin, unsigned n)
 {
     struct bin *b = &h->hot.bin[bin];
-    unsigned n = b->l1_n;
 
-    b->l1_n = 0;
     put_all(h, bin, b->l1, n);
+    l1_drop_oldest(b, n);
 }
 
 /* The older half of a full L1 moves on, to the SLL or the slabs. */
 static void l1_make_room(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
-    unsigned n = b->l1_n / 2 + (b->l1_n == 1);
+    unsigned n = (b->l1_n + 1) / 2;
 
     if (h->cold.bin[bin].sll_on)
         sll_push(h, bin, b->l1, n);
     else
         put_all(h, bin, b->l1, n);
-    memmove(b->l1, b->l1 + n, (b->l1_n - n) * sizeof *b->l1);
-    b->l1_n = (uint16_t)(b->l1_n - n);
+    l1_drop_oldest(b, n);
+}
+
+/* L1 starts small and doubles each time it is too small. */
+static bool l1_grow(struct bin *b, unsigned bin)
+{
+    unsigned most = bin_info[bin].fast_cache;
+
+    if (b->l1_cap == most)
+        return false;
+    b->l1_cap = 2u * b->l1_cap < most ? 2u * b->l1_cap : most;
+    return true;
 }
 
 /* ---- the slow exits ---- */
@@ -295,7 +331,7 @@ void heap_overflow(struct heap *h, struct bin *b, void *p)
         b->l0[b->l0_n++] = p;
         COUNT(row_of(b)->l0_leftover, 1);
     } else {
-        if (b->l1_n == b->l1_cap)
+        if (b->l1_n == b->l1_cap && !l1_grow(b, bin))
             l1_make_room(h, bin);
         b->l1[b->l1_n++] = p;
     }
@@ -311,23 +347,23 @@ static void *refill(struct heap *h, unsigned bin)
     struct bin *b = &h->hot.bin[bin];
     struct bin_cold *c = &h->cold.bin[bin];
     uint64_t start = os_now_ns();
-    unsigned got = 0;
+    unsigned want = c->refill < b->l1_cap ? c->refill : b->l1_cap, got = 0;
     void *p;
 
     if (c->sll)
-        got = sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : c->refill);
+        got = sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
     if (!got) {
         if (!h->cold.knobs.p0_no_drain) {
             unsigned queued = queue_length(h);
             if (queued && queued >= h->cold.knobs.p0_drain_thresh)
                 queue_drain(h);
         }
-        got = slabs_take(h, bin, b->l1, c->refill);
+        got = slabs_take(h, bin, b->l1, want);
     }
     if (!got)
         return NULL;
     p = b->l1[--got];
-    b->l1_n = (uint16_t)got;
+    b->l1_n = got;
     COUNT(h->slot.row[bin].slow_allocs, 1);
     COUNT(h->slot.thread.refills, 1);
     hak_hist_add(h->slot.hist.refill, os_now_ns() - start);

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define FREES_BEFORE_HEAP 16                /* see heap_for_free */
+#define L1_START 16                         /* FastCache's first capacity */
 #define REARMS 2                            /* rounds of destructors that may still find the heap */
 #define LOOK_AT_ENDED 4                     /* heaps looked at for a slab to adopt */
 
@@ -205,7 +206,7 @@ static void give_back_caches(struct heap *h)
     queue_drain(h);
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         l0_flush(h, bin);
-        l1_flush(h, bin);
+        l1_trim(h, bin, h->hot.bin[bin].l1_n);
         empties_trim(h, bin, 0);
     }
 }
@@ -255,6 +256,18 @@ void heap_look(struct heap *h)
         heap_walk(h, o.walk);
 }
 
+/* A bin whose L1 stands as it stood a drain ago is not in use: half of it goes back. */
+static void idle_trim(struct heap *h)
+{
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        struct bin_cold *c = &h->cold.bin[bin];
+        unsigned n = h->hot.bin[bin].l1_n;
+        if (n && n == c->l1_seen)
+            l1_trim(h, bin, (n + 1) / 2);
+        c->l1_seen = (uint16_t)h->hot.bin[bin].l1_n;
+    }
+}
+
 static void drain(struct heap *h)
 {
     uint64_t start = os_now_ns();
@@ -263,6 +276,7 @@ static void drain(struct heap *h)
     sll_drain(h);
     batches_flush(h);
     queue_drain(h);
+    idle_trim(h);
     COUNT(h->slot.thread.drains, 1);
     hak_hist_add(h->slot.hist.drain, os_now_ns() - start);
 }
@@ -302,7 +316,7 @@ static void hot_reset(struct heap *h)
     memset(&h->hot, 0, sizeof h->hot);
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         h->hot.bin[bin].l1 = at;
-        h->hot.bin[bin].l1_cap = bin_info[bin].fast_cache;
+        h->hot.bin[bin].l1_cap = L1_START < bin_info[bin].fast_cache ? L1_START : bin_info[bin].fast_cache;
         at += bin_info[bin].fast_cache;
     }
     h->hot.countdown = 1;

@@ -14,7 +14,7 @@
  * `hot` is zeroed in the child of a fork by the kernel (MADV_WIPEONFORK): every count and every
  * capacity is 0 there, so that the first call takes a slow path, which notices the fork.
  *
- * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, slab->free, or
+ * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, the slab's map, or
  * not carved yet.  Who moves it:
  *
  *   user -> L0, L1, SLL, slab          the owner, in free
@@ -29,15 +29,15 @@
 #include "lib/core/superslab.h"
 
 #define HEAP_ALIGN   (256 * KIB)
-#define L0_CAP       14                     /* what fits in a struct bin */
+#define L0_CAP       13                     /* what fits in a struct bin */
 #define TICK_FREES   2048                   /* most frees between two ticks, whatever the knobs say */
 #define BATCHES      8
 #define BATCH_BLOCKS 64
 #define BATCH_BYTES  (64 * KIB)
 
 struct bin {
-    uint16_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, or leftover mode */
-    uint16_t l1_n, l1_cap;                  /* FastCache */
+    uint32_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, or leftover mode */
+    uint32_t l1_n, l1_cap;                  /* FastCache; the capacity grows with use */
     void **l1;
     void *l0[L0_CAP];
 };
@@ -60,6 +60,7 @@ struct bin_cold {
     uint16_t empties;                       /* slabs in `avail` with used == 0 */
     uint16_t l0_room;                       /* capacity of L0, whichever way blocks come into it */
     uint16_t refill;                        /* blocks that a refill brings */
+    uint16_t l1_seen;                       /* what was in L1 at the last drain: idle_trim */
     bool sll_on;
 };
 
@@ -161,14 +162,14 @@ hak_inline void *heap_alloc(size_t n)
         return heap_alloc_large(n, 1, NULL);
 
     unsigned k = b->l0_n;
-    if (likely(k)) {
-        b->l0_n = (uint16_t)--k;
+    if (likely(k--)) {
+        b->l0_n = k;
         COUNT(row_of(b)->l0_hits, 1);
         return b->l0[k];
     }
     k = b->l1_n;
-    if (likely(k)) {
-        b->l1_n = (uint16_t)--k;
+    if (likely(k--)) {
+        b->l1_n = k;
         COUNT(row_of(b)->l1_hits, 1);
         return b->l1[k];
     }
@@ -190,7 +191,7 @@ hak_inline void heap_free(void *p)
     unsigned k = b->l0_n;
     if (likely(k < b->l0_cap)) {
         b->l0[k] = p;
-        b->l0_n = (uint16_t)(k + 1);
+        b->l0_n = k + 1;
         COUNT(row_of(b)->l0_pushes, 1);
     } else {
         k = b->l1_n;
@@ -199,10 +200,10 @@ hak_inline void heap_free(void *p)
             return;
         }
         b->l1[k] = p;
-        b->l1_n = (uint16_t)(k + 1);
+        b->l1_n = k + 1;
         COUNT(row_of(b)->l1_pushes, 1);
     }
-    if (unlikely(--h->hot.countdown <= 0))
+    if (unlikely(--h->hot.countdown == 0))
         heap_tick(h);
 }
 

@@ -37,8 +37,8 @@ void sll_drain(struct heap *h);
 /* Empties L0 of a bin into L1, and where that is full into the slabs. */
 void l0_flush(struct heap *h, unsigned bin);
 
-/* Gives all blocks of L1 of a bin back to the slabs. */
-void l1_flush(struct heap *h, unsigned bin);
+/* Gives the n oldest blocks of L1 of a bin back to the slabs. */
+void l1_trim(struct heap *h, unsigned bin, unsigned n);
 
 /* Gives the empty slabs that a bin keeps, beyond `keep`, back to the pool. */
 void empties_trim(struct heap *h, unsigned bin, unsigned keep);
