@@ -321,7 +321,7 @@ static int fitting_rank(const struct table *t)
  * a text that comes last. */
 static void lay_out(const struct table *t, int widths[TABLE_COLUMNS])
 {
-    int rank = fitting_rank(t), left = draw_width() + 1, bar = -1, last = 0;
+    int rank = fitting_rank(t), left = draw_width() + 1, bar = -1, last = -1;
 
     for (unsigned i = 0; i < t->column_count; i++) {
         widths[i] = t->columns[i].rank <= rank ? t->columns[i].width : 0;
@@ -334,7 +334,7 @@ static void lay_out(const struct table *t, int widths[TABLE_COLUMNS])
     }
     if (bar >= 0)
         widths[bar] += left < BAR_MOST ? left : BAR_MOST;
-    else if (t->columns[last].unit == U_TEXT && left > 0)
+    else if (last >= 0 && t->columns[last].unit == U_TEXT && left > 0)
         widths[last] += left;
 }
 
@@ -417,7 +417,7 @@ static void draw_table(struct view *v, const struct screen *screen, const struct
 {
     struct place *place = &v->place[v->screen];
     int rows = draw_height() - ROW_TABLE - 1;
-    int widths[TABLE_COLUMNS];
+    int widths[TABLE_COLUMNS] = { 0 };
     bool detail = screen->detail != NULL && rows - screen->detail_rows - 1 >= TABLE_LEAST;
 
     fill_table(v, screen, span);
