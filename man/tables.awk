@@ -1,10 +1,10 @@
-# tables.awk: fill the tables of abi/ into a manual page.
+# tables.awk: fill the tables of abi/, and hakstat's keys, into a manual page.
 #
 #   cpp -P man/tables.h | awk -f man/tables.awk - man/hakmem.7.in
 #
-# First the rows, one a line, fields between bars; then the template, in which a
-# line @knobs@, @bins@, @bin_stat@, @thread_stat@, @hist@, @global_stat@ or @walk_stat@ is
-# replaced by the rows of that table.
+# First the rows, one a line, fields between bars; then the template, in which a line @knobs@,
+# @bins@, @bin_stat@, @thread_stat@, @hist@, @global_stat@, @walk_stat@ or @key@ is replaced by the
+# rows of that table.
 
 function field(i,   s) {
     s = part[i]

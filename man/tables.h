@@ -1,4 +1,5 @@
-/* tables.h: the rows of abi/ and of hakstat's keys as lines for man/tables.awk, by the C preprocessor alone (never compiled). */
+/* tables.h: the rows of abi/ and of hakstat's keys as lines for man/tables.awk.  Only the C
+ * preprocessor reads it. */
 #define KNOB(id, name, type, context, unit, min, max, def, alias, help) \
     @knob | name | type | context | unit | min | max | def | alias | help
 #include "abi/knobs.def"

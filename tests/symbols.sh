@@ -2,11 +2,11 @@
 . "$(dirname "$0")/tap.sh"
 need nm binutils
 
-family='aligned_alloc calloc cfree free free_aligned_sized free_sized mallinfo mallinfo2 malloc
+family='aligned_alloc calloc free free_aligned_sized free_sized mallinfo mallinfo2 malloc
     malloc_info malloc_stats malloc_trim malloc_usable_size mallopt memalign posix_memalign pvalloc
     realloc reallocarray valloc'
 # Functions that hakmem.h declares.
-public=$(sed -n 's/^HAK_[A-Z]* .*\b\(hak_[a-z0-9_]*\)(.*/\1/p' "$HAK_SRC/lib/api/hakmem.h")
+public=$(grep -oE '\bhak_[a-z0-9_]+\(' "$HAK_SRC/lib/api/hakmem.h" | tr -d '(')
 want=$(printf '%s\n' $family $public dlopen | sort -u)
 
 is "$(nm -D --defined-only "$lib" | awk '{ print $3 }' | sort)" "$want" \
