@@ -10,9 +10,14 @@
 #ifndef HAK_BENCH_H
 #define HAK_BENCH_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -137,15 +142,56 @@ static inline void bench_report(const char *name, uint64_t ops, struct bench_tim
     bench_report_as(name, ops, t, "%s", "");
 }
 
-/* Runs fn(args + i * size) in n threads at once and waits for them all. */
+struct bench_thread {
+    pthread_t id;
+    int cpu;
+    void *(*fn)(void *);
+    void *arg;
+};
+
+/* The calling thread, and those it starts, stay on one CPU. */
+static inline void bench_pin(int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set))
+        bench_die("sched_setaffinity failed");
+}
+
+static inline void *bench_thread_main(void *arg)
+{
+    struct bench_thread *t = arg;
+    bench_pin(t->cpu);
+    return t->fn(t->arg);
+}
+
+/* The first CPU above `cpu` that the process may use, or the first of all; -1 begins. */
+static inline int bench_next_cpu(int cpu)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(getpid(), sizeof set, &set))
+        bench_die("sched_getaffinity failed");
+    do
+        cpu = (cpu + 1) % CPU_SETSIZE;
+    while (!CPU_ISSET(cpu, &set));
+    return cpu;
+}
+
+/* Runs fn(args + i * size) in n threads at once, dealt out to the CPUs, and waits for them all.  They
+ * are pinned so that threads that should run at the same time do, in every run. */
 static inline void bench_threads(size_t n, void *(*fn)(void *), void *args, size_t size)
 {
-    pthread_t *thread = bench_map(n * sizeof *thread);
-    for (size_t i = 0; i < n; i++)
-        if (pthread_create(&thread[i], NULL, fn, (char *)args + i * size))
+    struct bench_thread *thread = bench_map(n * sizeof *thread);
+    int cpu = -1;
+    for (size_t i = 0; i < n; i++) {
+        cpu = bench_next_cpu(cpu);
+        thread[i] = (struct bench_thread){ 0, cpu, fn, (char *)args + i * size };
+        if (pthread_create(&thread[i].id, NULL, bench_thread_main, &thread[i]))
             bench_die("pthread_create failed");
+    }
     for (size_t i = 0; i < n; i++)
-        pthread_join(thread[i], NULL);
+        pthread_join(thread[i].id, NULL);
     munmap(thread, n * sizeof *thread);
 }
 

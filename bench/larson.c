@@ -7,10 +7,12 @@
 
 #define USAGE "THREADS BLOCKS MIN MAX OPS GENERATIONS"
 
+/* A line of threads, one at a time; all on one CPU, as bench_threads would deal them out. */
 struct chain {
     void **block;
     uint64_t rng;
     unsigned left;              /* generations still to come */
+    int cpu;
 } __attribute__((aligned(128)));
 
 static size_t blocks, min, max;
@@ -20,6 +22,7 @@ static sem_t ended;
 static void *generation(void *arg)
 {
     struct chain *c = arg;
+    bench_pin(c->cpu);
     for (uint64_t i = 0; i < ops; i++) {
         size_t k = bench_below(&c->rng, blocks);
         size_t size = bench_between(&c->rng, min, max);
@@ -46,8 +49,12 @@ int main(int argc, char **argv)
     /* The main thread allocates every block at first, dealt out to the chains in turn. */
     struct chain *chain = bench_map(threads * sizeof *chain);
     uint64_t rng = BENCH_SEED;
-    for (size_t t = 0; t < threads; t++)
-        chain[t] = (struct chain){ bench_map(blocks * sizeof(void *)), bench_seed(t), generations - 1 };
+    int cpu = -1;
+    for (size_t t = 0; t < threads; t++) {
+        cpu = bench_next_cpu(cpu);
+        chain[t] = (struct chain){ bench_map(blocks * sizeof(void *)), bench_seed(t), generations - 1,
+                                   cpu };
+    }
     for (size_t i = 0; i < blocks * threads; i++) {
         size_t size = bench_between(&rng, min, max);
         chain[i % threads].block[i / threads] = bench_touch(malloc(size), size);

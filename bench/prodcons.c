@@ -2,7 +2,6 @@
  * through a ring without locks. */
 #include "bench.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 
 #define USAGE "PAIRS RING MIN MAX OPS"
