@@ -22,6 +22,17 @@ json_t *json_u64(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
+json_t *pid_or_null(int pid)
+{
+    return pid ? json_integer(pid) : json_null();
+}
+
+json_t *error_object(int pid, const struct shm_error *err)
+{
+    return json_pack("{s:i, s:s, s:o}", "code", (int)err->code, "message", err->text, "pid",
+                     pid_or_null(pid));
+}
+
 const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap)
 {
     if (snap->state.process_state == HAK_PROC_EXITED)

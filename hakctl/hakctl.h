@@ -52,6 +52,10 @@ const char *str(const json_t *object, const char *key);
 /* uint64_t as JSON; the two's complement counters come out negative, as they mean. */
 json_t *json_u64(uint64_t value);
 
+/* A pid, 0 being null; and {"code":N,"message":...,"pid":N}. */
+json_t *pid_or_null(int pid);
+json_t *error_object(int pid, const struct shm_error *err);
+
 /* What a segment's process is at: "starting", "running", "exited" or "dead". */
 const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap);
 

@@ -212,6 +212,8 @@ static int set(const struct call *call, struct shm_seg *seg, json_t *out, struct
         code = shm_set(seg, changes, (size_t)call->argc, SHM_WAIT_MS, 0, &ack, err);
         if (!code || code == SHM_EBUSY)
             put_changes(out, changes, call->argc, &ack);
+        else if (code == SHM_EREFUSED || !ack.generation)
+            nothing_changed(err);
     }
     free(changes);
     return code;

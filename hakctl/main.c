@@ -187,12 +187,6 @@ static void write_json(json_t *object)
     json_decref(object);
 }
 
-static json_t *error_object(int pid, const struct shm_error *err)
-{
-    return json_pack("{s:i, s:s, s:o}", "code", (int)err->code, "message", err->text, "pid",
-                     pid ? json_integer(pid) : json_null());
-}
-
 /* In text at once, as JSON as a member of out. */
 static void report(const struct call *call, int pid, const struct shm_error *err, json_t *out)
 {

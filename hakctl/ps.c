@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hakctl/hakctl.h"
 
@@ -23,14 +24,13 @@ static json_t *row_of(const struct shm_proc *proc)
     struct shm_error err;
     struct shm_seg *seg = NULL;
     struct shm_snap *snap = NULL;
-    json_t *row = json_pack("{s:i, s:s, s:I}", "pid", proc->pid, "comm", proc->comm, "uid",
-                            (json_int_t)proc->uid);
+    json_t *row = json_pack("{s:o, s:s, s:I}", "pid", pid_or_null(proc->pid), "comm", proc->comm,
+                            "uid", (json_int_t)proc->uid);
     if (!shm_attach(proc, &seg, &err) && !shm_snapshot(seg, &snap, &err)) {
         put_figures(row, seg, snap);
     } else {
         json_object_set_new(row, "state", json_string("unreadable"));
-        json_object_set_new(row, "error", json_pack("{s:i, s:s, s:i}", "code", (int)err.code,
-                                                    "message", err.text, "pid", proc->pid));
+        json_object_set_new(row, "error", error_object(proc->pid, &err));
     }
     shm_snap_free(snap);
     shm_detach(seg);
@@ -62,8 +62,12 @@ static void print_ps(const struct call *call, const struct shm_seg *seg, const j
     printf("%7s %-15s %7s %10s %10s %s\n", "PID", "NAME", "THREADS", "LIVE", "GENERATION", "STATE");
     json_array_foreach(json_object_get(out, "processes"), i, row) {
         const json_t *error = json_object_get(row, "error");
-        char live[24];
-        printf("%7" PRIu64 " %-15s ", num(row, "pid"), str(row, "comm"));
+        char live[24], pid[24];
+        if (json_is_null(json_object_get(row, "pid")))
+            strcpy(pid, "-");       /* it runs in a pid namespace that we don't see into */
+        else
+            snprintf(pid, sizeof pid, "%" PRIu64, num(row, "pid"));
+        printf("%7s %-15s ", pid, str(row, "comm"));
         if (error)
             printf("%7s %10s %10s %s: %s\n", "-", "-", "-", str(row, "state"),
                    str(error, "message"));

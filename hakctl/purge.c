@@ -34,9 +34,9 @@ const struct command cmd_purge = {
 
 static void put_removed(const struct shm_proc *proc, void *rows)
 {
-    json_array_append_new(rows, json_pack("{s:i, s:s, s:I, s:s}", "pid", proc->pid, "comm",
-                                          proc->comm, "uid", (json_int_t)proc->uid, "file",
-                                          proc->file));
+    json_array_append_new(rows, json_pack("{s:i, s:s, s:I, s:s}", "pid", proc->pid,
+                                          "comm", proc->comm, "uid", (json_int_t)proc->uid,
+                                          "file", proc->file));
 }
 
 static int gc(const struct call *call, json_t *out, struct shm_error *err)

@@ -225,7 +225,7 @@ static void identify(struct shm_proc *proc, int fd, const struct tasks *tasks)
     }
     proc->live = shm_locked(fd) && (!own_ns || shm_same_process(proc->ns_pid, proc->start_time));
     int pid = !proc->live ? 0 : own_ns ? proc->ns_pid : pid_of(tasks, proc->pid_ns, proc->ns_pid);
-    proc->pid = pid ? pid : proc->ns_pid;
+    proc->pid = proc->live ? pid : proc->ns_pid;
     if (!trusted(proc->uid, pid))
         shm_fail(&proc->err, SHM_EPERM, "its segment belongs to uid %u; not trusted",
                  (unsigned)proc->uid);
@@ -251,7 +251,7 @@ static bool look_at(struct shm_proc *proc, int dir, int via_pid, const char *nam
 
     int fd, code = shm_open_file(dir, name, false, &fd, &proc->err);
     if (code) {
-        proc->live = code == SHM_EPERM && shm_same_process(proc->pid, proc->start_time);
+        proc->live = shm_same_process(proc->pid, proc->start_time);
         return code != SHM_EGONE;
     }
     identify(proc, fd, tasks);

@@ -226,10 +226,12 @@ static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count
         return cut_off(err);
     code = read_truth(seg, &again, err);
     *fresh = !code && again.seq == state.seq;
-    if (*fresh && !PUT(seg, generation, &next))     /* pairs with the library's acquire */
+    if (!*fresh)
+        return code;
+    if (!PUT(seg, generation, &next))       /* pairs with the library's acquire */
         return cut_off(err);
     *generation = next;
-    return code;
+    return SHM_OK;
 }
 
 static int write_set(struct shm_seg *seg, struct shm_change *changes, size_t count,

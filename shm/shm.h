@@ -49,8 +49,8 @@ int shm_fail(struct shm_error *err, enum shm_code code, const char *fmt, ...)
 
 /* A segment found on this machine. */
 struct shm_proc {
-    int      pid;           /* in the reader's pid namespace; the segment's own when it is dead or
-                             * has no pid there */
+    int      pid;           /* in the reader's pid namespace; 0: it runs and has none there; of the
+                             * dead, the one they had in theirs */
     int      ns_pid;        /* as the process itself sees it */
     bool     live;          /* its process runs (lock held, pid and start time fit) */
     uid_t    uid;           /* owner of the file */
@@ -78,7 +78,7 @@ struct shm_target {
 };
 
 /* The processes that *target names: at least one, and exactly one unless target->all.  Those that
- * the caller may not read are left out where there are others.  SHM_EGONE: there is none, and how
+ * the caller may not read are left out where there are others, and those without a pid always.  SHM_EGONE: there is none, and how
  * to start one; SHM_EUSAGE: there are several, which the text lists.  *list is from malloc. */
 int shm_targets(const struct shm_target *target, struct shm_proc **list, size_t *count,
                 struct shm_error *err);
@@ -131,7 +131,8 @@ const char *shm_value_text(const struct hak_knob_desc *knob, uint64_t value,
                            char buf[SHM_VALUE_MAX]);
 
 /* Reads a value and checks it against the knob's range: SHM_OK or SHM_EREFUSED with the text
- * "NAME: VALUE out of range [MIN, MAX]" or "NAME: VALUE is not a number". */
+ * "NAME: VALUE out of range [MIN, MAX]", "... is not a number" or "... has bits that MAX has not"
+ * (a mode between 0600 and 0640). */
 int shm_value_parse(const struct hak_knob_desc *knob, const char *text, uint64_t *value,
                     struct shm_error *err);
 
@@ -226,6 +227,7 @@ struct shm_ack {
 /* Writes all changes as one generation and waits until every thread that moves has applied it, at
  * most wait_ms (0: does not wait; ack says how it stands).  revert_ms: the library puts the old
  * values back after this time (0: never).
+ * ack->generation stays 0 where nothing was written.
  * SHM_EREFUSED: a startup knob or a value the library refused; SHM_EBUSY: written, but a thread
  * that moved has not applied it yet; SHM_EPERM, SHM_EGONE, SHM_EIO (the lock is held for longer
  * than two seconds): nothing written. */

@@ -13,7 +13,7 @@
 
 static bool matches(const struct shm_target *target, const struct shm_proc *proc)
 {
-    return (!target->pid || proc->pid == target->pid)
+    return proc->pid && (!target->pid || proc->pid == target->pid)
         && (!target->comm || !fnmatch(target->comm, proc->comm, 0));
 }
 

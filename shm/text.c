@@ -58,6 +58,10 @@ int shm_value_parse(const struct hak_knob_desc *knob, const char *text, uint64_t
     if (*value < knob->min || *value > knob->max)
         return shm_fail(err, SHM_EREFUSED, "%s: %s out of range [%s, %s]", knob->name, text,
                         shm_value_text(knob, knob->min, min), shm_value_text(knob, knob->max, max));
+    bool bits = knob->type == HAK_MASK || knob->type == HAK_OCTAL;
+    if (bits && (*value & ~knob->max))
+        return shm_fail(err, SHM_EREFUSED, "%s: %s has bits that %s has not", knob->name, text,
+                        shm_value_text(knob, knob->max, max));
     return SHM_OK;
 }
 

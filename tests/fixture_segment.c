@@ -1,0 +1,198 @@
+/* fixture_segment.c: a process with a segment and pretended threads, to test the tools against
+ * what a sound library never does.
+ *
+ *   fixture_segment [NAME=NUMBER...] [corrupt=WHAT]
+ *     threads   slots in use (default 3)
+ *     busy      the first so many make a call every millisecond and tick (default 0)
+ *     deaf      the last so many of those never tick: apply, walk and purge nothing (default 0)
+ *     refuse    1: every generation is refused, as out of range
+ *     walked    1: all slots have answered a walk before
+ *     silent    1: purges are never carried out
+ *     abi, version, uncounted, ready, inherited, env_errors, process_state   put into the segment
+ *     corrupt   see corruptions[]
+ *
+ * Prints its pid once the segment is ready, and runs until it is killed (its segment stays).  Any
+ * other text in `corrupt` is an error, so that a test can't misspell one. */
+#define _GNU_SOURCE
+#include <errno.h>
+
+#include "tests/fixture.h"
+
+static struct {
+    unsigned threads, busy, deaf, refuse, walked, silent, ready;
+    unsigned abi, uncounted, inherited, env_errors, process_state;
+    const char *corrupt;
+} opt = { .threads = 3, .ready = 1, .abi = HAK_ABI_MAJOR, .process_state = HAK_PROC_RUNNING };
+
+static char path[64];
+
+/* ---- Corruptions --------------------------------------------------------------------------- */
+
+static void magic(struct fixture *f)      { f->head.header.magic[0] = 'X'; }
+static void total(struct fixture *f)      { f->head.header.total_size++; }
+static void knobs_off(struct fixture *f)  { f->head.header.knob_off = UINT32_MAX; }
+static void knobs_many(struct fixture *f) { f->head.header.knob_count = UINT32_MAX; }
+static void knob_size(struct fixture *f)  { f->head.header.knob_size = 8; }
+static void stats_many(struct fixture *f) { f->head.header.stat_count = 60000; }
+static void bins_off(struct fixture *f)   { f->head.header.bin_off = UINT32_MAX - 8; }
+static void class_size(struct fixture *f) { f->head.header.class_size = 0; }
+static void state_off(struct fixture *f)  { f->head.header.state_off += 8; }
+static void control(struct fixture *f)    { f->head.header.control_off = sizeof *f - 8; }
+static void stride(struct fixture *f)     { f->head.header.slot_stride = 0; }
+static void slots_max(struct fixture *f)  { f->head.header.slots_max = UINT32_MAX; }
+static void inherited(struct fixture *f)  { f->head.header.inherited_off = 2 * FIXTURE_PAGE - 8; }
+static void pid(struct fixture *f)        { f->head.header.pid++; }
+static void used(struct fixture *f)       { f->state.state.slots_used = UINT32_MAX; }
+static void seq(struct fixture *f)        { f->state.state.seq = 1; }
+static void used_law(struct fixture *f)   { f->slots[1].slot.walk[2].used++; }
+static void cached_law(struct fixture *f) { f->slots[1].slot.walk[2].sll--; }
+static void queue_law(struct fixture *f)  { f->slots[0].slot.walk[4].queue += 5; }
+static void pool_law(struct fixture *f)   { f->state.global.ss_lru++; }
+static void offsets(struct fixture *f)
+{
+    for (int i = 0; i < 128; i++)
+        f->head.stat[i].offset = UINT32_MAX - 7;
+}
+static void strings(struct fixture *f)
+{
+    memset(f->head.knob[0].name, 'n', sizeof f->head.knob[0].name);
+    memset(f->head.stat[0].name, 'n', sizeof f->head.stat[0].name);
+}
+static void cut(struct fixture *f)
+{
+    (void)f;
+    if (truncate(path, 5000))
+        abort();
+}
+static void name_twice(struct fixture *f)
+{
+    (void)f;
+    if (link(path, "/dev/shm/another-name"))
+        abort();
+}
+
+static const struct { const char *name; void (*make)(struct fixture *f); } corruptions[] = {
+    { "magic", magic }, { "total", total }, { "knobs_off", knobs_off },
+    { "knobs_many", knobs_many }, { "knob_size", knob_size }, { "stats_many", stats_many },
+    { "bins_off", bins_off }, { "class_size", class_size }, { "state_off", state_off },
+    { "control", control }, { "stride", stride }, { "slots_max", slots_max },
+    { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
+    { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "strings", strings }, { "cut", cut },
+    { "name_twice", name_twice },
+};
+
+static void corrupt(struct fixture *f)
+{
+    for (unsigned i = 0; i < sizeof corruptions / sizeof *corruptions; i++)
+        if (!strcmp(corruptions[i].name, opt.corrupt)) {
+            corruptions[i].make(f);
+            return;
+        }
+    fprintf(stderr, "fixture_segment: no corruption '%s'\n", opt.corrupt);
+    unlink(path);
+    exit(2);
+}
+
+/* ---- A life -------------------------------------------------------------------------------- */
+
+static void examine(struct fixture *f)
+{
+    struct hak_state *state = &f->state.state;
+    uint64_t g = __atomic_load_n(&f->control.generation, __ATOMIC_ACQUIRE);
+    if (g == state->examined)
+        return;
+    __atomic_store_n(&state->seq, state->seq + 1, __ATOMIC_SEQ_CST);
+    if (opt.refuse) {
+        state->refused = g;
+        state->refused_reason = HAK_REFUSED_RANGE;
+        state->refused_knob = HAK_KNOB_heap_v2_class_mask;
+        state->refused_value = f->control.values[g & 1][HAK_KNOB_heap_v2_class_mask];
+    } else {
+        memcpy(state->values, f->control.values[g & 1], sizeof state->values);
+        state->generation = g;
+        state->epoch++;
+    }
+    state->examined = g;
+    __atomic_store_n(&state->seq, state->seq + 1, __ATOMIC_SEQ_CST);
+}
+
+static void tick(struct fixture *f, struct hak_slot_full *slot)
+{
+    struct hak_state *state = &f->state.state;
+    examine(f);
+    __atomic_store_n(&slot->head.applied, state->generation, __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->head.walk, f->control.walk, __ATOMIC_RELEASE);
+    if (!opt.silent && state->purge_done != f->control.purge) {
+        state->purged_bytes = 3 << 20;
+        __atomic_store_n(&state->purge_done, f->control.purge, __ATOMIC_RELEASE);
+    }
+}
+
+static void move(struct fixture *f)
+{
+    for (unsigned s = 0; s < opt.busy; s++) {
+        struct hak_slot_full *slot = &f->slots[s].slot;
+        slot->row[1].l1_hits++;
+        slot->row[1].l1_pushes++;
+        if (s + opt.deaf < opt.busy)
+            tick(f, slot);
+    }
+}
+
+static void put_options(struct fixture *f)
+{
+    f->head.header.abi_major = (uint16_t)opt.abi;
+    f->head.header.ready = opt.ready;
+    f->state.state.process_state = opt.process_state;
+    f->state.global.uncounted = opt.uncounted;
+    f->state.global.env_errors = opt.env_errors;
+    f->state.inherited[0] = opt.inherited;
+    for (unsigned s = 0; opt.walked && s < opt.threads; s++)
+        f->slots[s].slot.head.walk = 1;
+    if (opt.corrupt)
+        corrupt(f);
+}
+
+static void take_argument(const char *text)
+{
+    static const struct { const char *name; unsigned *value; } numbers[] = {
+        { "threads", &opt.threads }, { "busy", &opt.busy }, { "deaf", &opt.deaf },
+        { "refuse", &opt.refuse }, { "walked", &opt.walked }, { "silent", &opt.silent },
+        { "ready", &opt.ready }, { "abi", &opt.abi }, { "uncounted", &opt.uncounted },
+        { "inherited", &opt.inherited }, { "env_errors", &opt.env_errors },
+        { "process_state", &opt.process_state },
+    };
+    size_t length = strcspn(text, "=");
+    if (!strncmp(text, "corrupt=", 8)) {
+        opt.corrupt = text + 8;
+        return;
+    }
+    for (unsigned i = 0; text[length] && i < sizeof numbers / sizeof *numbers; i++)
+        if (strlen(numbers[i].name) == length && !strncmp(text, numbers[i].name, length)) {
+            *numbers[i].value = (unsigned)strtoul(text + length + 1, NULL, 10);
+            return;
+        }
+    fprintf(stderr, "fixture_segment: %s?\n", text);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        take_argument(argv[i]);
+    struct fixture *f = fixture_make(path, opt.threads);
+    if (!f) {
+        fprintf(stderr, "fixture_segment: %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    put_options(f);
+    printf("%d\n", getpid());
+    fflush(stdout);
+    for (;;) {
+        struct timespec ms = { 0, 1000000 };
+        nanosleep(&ms, NULL);
+        if (!opt.corrupt || strcmp(opt.corrupt, "cut"))
+            move(f);
+    }
+}

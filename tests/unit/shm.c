@@ -1,0 +1,268 @@
+/* shm.c: the tools' library against a segment in this very process: what a set writes, which
+ * values it starts from, sums, a segment that is cut off under a reader, and random damage. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+
+#include "shm/shm.h"
+#include "tests/fixture.h"
+#include "tests/tap.h"
+
+static struct fixture *f;
+static char path[64];
+static struct shm_error err;
+
+static struct shm_proc self(void)
+{
+    struct stat st;
+    struct shm_proc proc = { .pid = getpid(), .ns_pid = getpid(), .live = true,
+                             .pid_ns = f->head.header.pid_ns,
+                             .start_time = f->head.header.start_time };
+    stat(path, &st);
+    proc.dev = st.st_dev;
+    proc.ino = st.st_ino;
+    snprintf(proc.file, sizeof proc.file, "%s", strrchr(path, '/') + 1);
+    return proc;
+}
+
+static struct shm_seg *attach(void)
+{
+    struct shm_seg *seg = NULL;
+    struct shm_proc proc = self();
+    if (shm_attach(&proc, &seg, &err))
+        bail("attach: %s", err.text);
+    return seg;
+}
+
+static void again(unsigned threads)
+{
+    if (f)
+        munmap(f, sizeof *f);
+    unlink(path);
+    f = fixture_make(path, threads);
+    if (!f)
+        bail("%s: %s", path, strerror(errno));
+}
+
+/* ---- Text ---------------------------------------------------------------------------------- */
+
+static const char *name_of(size_t i, const void *names)
+{
+    return ((const char *const *)names)[i];
+}
+
+static void test_text(void)
+{
+    static const char *const names[] = { "tiny.front_direct", "tiny.refill.batch", "set", NULL };
+    static const struct { uint64_t bytes; const char *text; } sizes[] = {
+        { 0, "0 B" }, { 1023, "1023 B" }, { 1024, "1.0 KiB" }, { 1536, "1.5 KiB" },
+        { 1 << 20, "1.0 MiB" }, { UINT64_MAX, "16.0 EiB" },
+    };
+    char buf[24];
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        is_str(shm_bytes_text(sizes[i].bytes, buf), sizes[i].text, "%s", sizes[i].text);
+    is_str(shm_nearest("tiny.front_dircet", name_of, names), "tiny.front_direct", "two slips");
+    is_str(shm_nearest("batch", name_of, names), "tiny.refill.batch", "the last part alone");
+    is_str(shm_nearest("sat", name_of, names), "set", "a short name");
+    is_str(shm_nearest("frobnicate", name_of, names), NULL, "nothing near");
+    is_str(shm_nearest("", name_of, names), NULL, "an empty name is near to none");
+
+    const struct hak_knob_desc *mode = &fixture_knobs[HAK_KNOB_shm_mode];
+    uint64_t value;
+    is(shm_value_parse(mode, "640", &value, &err), 0, "octal without a zero");
+    is(value, 0640, "is octal");
+    is(shm_value_parse(mode, "0x1A0", &value, &err), 0, "or hexadecimal");
+    is(value, 0640, "which is the same");
+    is(shm_value_parse(mode, "0689", &value, &err), SHM_EREFUSED, "no octal digits");
+    is_str(err.text, "shm.mode: 0689 is not a number", "is said");
+    is(shm_value_parse(&fixture_knobs[HAK_KNOB_bump_chunk], "010", &value, &err), 0,
+       "a zero in front");
+    is(value, 10, "does not make it octal");
+}
+
+/* ---- Figures ------------------------------------------------------------------------------- */
+
+static void test_sums(void)
+{
+    struct shm_seg *seg = attach();
+    struct shm_snap *snap;
+    struct shm_sums s;
+    f->state.inherited[2] = 4;
+    is(shm_snapshot(seg, &snap, &err), 0, "a snapshot");
+    is(snap->slot_count, 3, "three slots");
+    is(snap->threads, 3, "three threads");
+    ok(snap->exact && !snap->torn, "exact");
+    shm_sum_bin(snap, 1, 2, &s);
+    is(s.allocs, 120, "allocations of one slot and bin");
+    is(s.frees, 68, "frees");
+    is(s.live_bytes, 52 * 32, "bytes");
+    shm_sum_bin(snap, SHM_ALL, 2, &s);
+    is(s.live, 26 * 6 + 4, "all slots: the inherited blocks too");
+    shm_sum_class(snap, SHM_ALL, 3, &s);
+    is(s.heap_v2_hits, 2 * 60, "a class of two bins");
+    is(s.live_bytes, 26 * 6 * (48 + 64), "each by its own size");
+    shm_sum_bin(snap, SHM_ALL, HAK_ROW_HUGE, &s);
+    is(s.live_bytes, 12000000, "huge: bytes are counted");
+    shm_sum_bin(snap, SHM_ALL, HAK_ROWS, &s);
+    is(s.allocs, 0, "a bin that isn't there");
+    is(shm_total(snap, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 42, "a total");
+    is(shm_total(snap, NULL), 0, "a counter that isn't there");
+    is(shm_thread(snap, 3, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 0, "a slot that isn't there");
+    shm_snap_free(snap);
+
+    /* Read in the middle of things: more frees than allocations. */
+    f->slots[0].slot.row[5].remote_frees = 1000000;
+    shm_snapshot(seg, &snap, &err);
+    shm_sum_bin(snap, SHM_ALL, 5, &s);
+    is(s.live, 0, "blocks live are never negative");
+    shm_snap_free(snap);
+    shm_detach(seg);
+}
+
+/* ---- What a set writes --------------------------------------------------------------------- */
+
+static int set(struct shm_seg *seg, const char *name, uint64_t value, unsigned revert_ms,
+               struct shm_ack *ack, uint64_t *old)
+{
+    struct shm_change change = { .knob = shm_knob(seg, name), .value = value };
+    int code = shm_set(seg, &change, 1, 0, revert_ms, ack, &err);
+    *old = change.old;
+    return code;
+}
+
+static void test_set(void)
+{
+    enum { MASK = HAK_KNOB_heap_v2_class_mask, DIRECT = HAK_KNOB_front_direct };
+    struct shm_seg *seg = attach();
+    struct shm_ack ack;
+    uint64_t old, now = fixture_clock(CLOCK_BOOTTIME);
+    is(set(seg, "tiny.heap_v2.class_mask", 0xE, 0, &ack, &old), 0, "the first set");
+    is(old, 0xFE, "the old value is the one in force");
+    is(ack.generation, 1, "generation 1");
+    is(f->control.generation, 1, "is in the control page");
+    is(f->control.values[1][MASK], 0xE, "the array of its low bit has the value");
+    is(f->control.values[0][MASK], 0xFE, "the other one is as it was");
+    is(memcmp(f->control.values[1] + MASK + 1, f->control.values[0] + MASK + 1,
+              (HAK_VALUES_MAX - MASK - 1) * 8), 0, "all else is equal");
+    is(f->control.writer_pid, getpid(), "who wrote it");
+    is(f->control.writer_uid, geteuid(), "by which uid");
+    is(f->control.revert_ns, 0, "no revert");
+
+    is(set(seg, "tiny.front_direct", 1, 5000, &ack, &old), 0, "a second one, before a look");
+    is(f->control.generation, 2, "generation 2");
+    is(f->control.values[0][MASK], 0xE, "contains the pending first");
+    is(f->control.values[0][DIRECT], 1, "and its own");
+    ok(f->control.revert_ns >= now + 5000000000 && f->control.revert_ns < now + 65000000000,
+       "the time of the revert");
+
+    /* Refused: the third starts from what is in force. */
+    f->state.state.examined = f->state.state.refused = 2;
+    is(set(seg, "tiny.bump_chunk", 9, 0, &ack, &old), 0, "a third one, after a refusal");
+    is(f->control.values[1][MASK], 0xFE, "is without what was refused");
+    is(f->control.values[1][DIRECT], 0, "all of it");
+    is(f->control.values[1][HAK_KNOB_bump_chunk], 9, "and has its own");
+    is(f->control.revert_ns, 0, "and cancels the revert");
+
+    struct shm_change startup = { .knob = shm_knob(seg, "os.thp"), .value = 1 };
+    is(shm_set(seg, &startup, 1, 0, 0, &ack, &err), SHM_EREFUSED, "a startup knob");
+    is(f->control.generation, 3, "writes nothing");
+    shm_detach(seg);
+}
+
+/* ---- Being cut off ------------------------------------------------------------------------- */
+
+static void test_cut_off(void)
+{
+    struct shm_seg *seg = attach();
+    struct shm_snap *snap;
+    struct shm_ack ack;
+    struct shm_law laws[SHM_LAWS];
+    uint64_t old;
+    is(truncate(path, FIXTURE_PAGE), 0, "the segment is cut off");
+    is(shm_snapshot(seg, &snap, &err), SHM_EIO, "a snapshot survives it");
+    is_str(err.text, "its segment was cut off", "and says so");
+    is(set(seg, "tiny.front_direct", 1, 0, &ack, &old), SHM_EIO, "so does a set");
+    is(ack.generation, 0, "which wrote nothing");
+    is(shm_check(seg, 10, laws, &err), SHM_EIO, "and a check");
+    shm_detach(seg);
+}
+
+/* ---- Random damage ------------------------------------------------------------------------- */
+
+static uint64_t seed = 0x9E3779B97F4A7C15;
+
+static uint64_t rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+/* Everything a tool does, on whatever is there. */
+static bool use(void)
+{
+    struct shm_proc proc = self();
+    struct shm_seg *seg;
+    struct shm_snap *snap;
+    struct shm_sums sums;
+    struct shm_law laws[SHM_LAWS];
+    struct shm_ack ack;
+    uint64_t old, buckets[HAK_HIST_BUCKETS];
+    if (shm_attach(&proc, &seg, &err))
+        return false;
+    if (!shm_snapshot(seg, &snap, &err)) {
+        for (unsigned i = 0; i < seg->stat_count; i++) {
+            shm_total(snap, &seg->stats[i]);
+            shm_hist(snap, SHM_ALL, &seg->stats[i], buckets);
+        }
+        for (unsigned cls = 0; cls < HAK_CLASSES; cls++)
+            shm_sum_class(snap, SHM_ALL, cls, &sums);
+        shm_snap_free(snap);
+    }
+    if (seg->knob_count)
+        set(seg, seg->knobs[0].name, rnd(), 0, &ack, &old);
+    shm_check(seg, 0, laws, &err);
+    shm_detach(seg);
+    return true;
+}
+
+static void damage(size_t from, size_t to)
+{
+    uint8_t *bytes = (uint8_t *)f;
+    for (uint64_t n = 1 + rnd() % 8; n; n--)
+        bytes[from + rnd() % (to - from)] = (uint8_t)rnd();
+    f->state.state.seq &= ~1u;          /* else each look takes its full patience */
+}
+
+static void test_damage(void)
+{
+    unsigned attached = 0, rounds = getenv("HAK_LONG") ? 20000 : 1000;
+    again(3);
+    for (unsigned i = 0; i < rounds; i++) {
+        fixture_fill(f, 3);
+        f->head.header.ready = 1;
+        switch (i % 3) {
+        case 0: damage(offsetof(struct hak_seg_header, total_size),
+                       sizeof(struct hak_seg_header)); break;
+        case 1: damage(0, sizeof(struct fixture_head)); break;
+        case 2: damage(offsetof(struct fixture, state), sizeof(struct fixture)); break;
+        }
+        f->head.header.ready = 1;
+        attached += use();
+    }
+    ok(attached > rounds / 3 && attached < rounds, "survived damage, %u of %u times behind attach",
+       attached, rounds);
+}
+
+int main(void)
+{
+    test_text();
+    again(3);
+    test_sums();
+    again(3);
+    test_set();
+    test_cut_off();
+    test_damage();
+    unlink(path);
+    return tap_done();
+}
