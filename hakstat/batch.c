@@ -28,26 +28,53 @@ static void print_text_head(const struct view *v, const struct span *span)
            v->now->exact ? "" : "  NOT EXACT");
 }
 
+/* What row i says in a column; -1 is the head. */
+static const char *text_at(const struct table *t, int i, unsigned c, char buf[TABLE_CELL_MAX])
+{
+    return i < 0 ? table_title(t, c, buf) : table_cell(t, &t->rows[i], c, buf);
+}
+
+static int text_width(const struct table *t, unsigned c)
+{
+    char buf[TABLE_CELL_MAX];
+    int width = 0;
+
+    for (int i = -1; i < (int)t->count; i++) {
+        int len = (int)strlen(text_at(t, i, c, buf));
+        width = len > width ? len : width;
+    }
+    return width;
+}
+
+static void print_text_row(const struct table *t, int i, const int widths[TABLE_COLUMNS])
+{
+    char buf[TABLE_CELL_MAX];
+
+    for (unsigned c = 0; c < t->column_count; c++) {
+        const char *text = text_at(t, i, c, buf);
+        const char *gap = c != 0 ? " " : "";
+
+        if (t->columns[c].unit == U_SHARES)
+            continue;
+        if (t->columns[c].unit != U_TEXT)
+            printf("%s%*s", gap, widths[c], text);
+        else if (c + 1 < t->column_count)
+            printf("%s%-*s", gap, widths[c], text);
+        else
+            printf("%s%s", gap, text);
+    }
+    putchar('\n');
+}
+
 static void print_text(const struct view *v, const struct table *t, const struct span *span)
 {
-    char text[TABLE_CELL_MAX], title[40];
+    int widths[TABLE_COLUMNS];
 
     print_text_head(v, span);
-    for (int i = -1; i < (int)t->count; i++) {
-        const char *gap = "";
-
-        for (unsigned c = 0; c < t->column_count; c++) {
-            const struct column *column = &t->columns[c];
-            const char *cell;
-
-            if (column->unit == U_SHARES)
-                continue;
-            cell = i < 0 ? table_title(t, c, title) : table_cell(t, &t->rows[i], c, text);
-            printf(column->unit == U_TEXT ? "%s%-*s" : "%s%*s", gap, column->width, cell);
-            gap = " ";
-        }
-        putchar('\n');
-    }
+    for (unsigned c = 0; c < t->column_count; c++)
+        widths[c] = text_width(t, c);
+    for (int i = -1; i < (int)t->count; i++)
+        print_text_row(t, i, widths);
     putchar('\n');
 }
 
@@ -84,12 +111,6 @@ static json_t *json_rows(const struct table *t)
     return rows;
 }
 
-static uint64_t interval_ns(const struct span *span)
-{
-    return span->to->boot_ns -
-           (span->from != NULL ? span->from->boot_ns : span->seg->header.born_ns);
-}
-
 static void set_number(json_t *object, const char *name, uint64_t value)
 {
     json_object_set_new(object, name, json_integer((json_int_t)value));
@@ -108,7 +129,7 @@ static void print_json(const struct view *v, const struct table *t, const struct
     set_number(line, "applied", snap_applied(snap));
     set_number(line, "time_ns", snap->time_ns);
     set_number(line, "uptime_ns", snap->boot_ns - v->seg->header.born_ns);
-    set_number(line, "interval_ns", interval_ns(span));
+    set_number(line, "interval_ns", span_ns(span));
     set_number(line, "live", sums.live);
     set_number(line, "live_bytes", sums.live_bytes);
     set_number(line, "rss_bytes", v->rss_bytes);
@@ -146,7 +167,7 @@ static void print_csv(const struct view *v, const struct table *t, const struct 
     for (unsigned i = 0; i < t->count; i++) {
         if (t->rows[i].pinned)
             continue;
-        printf("%" PRIu64 ",%d,%" PRIu64, v->now->time_ns, v->seg->proc.pid, interval_ns(span));
+        printf("%" PRIu64 ",%d,%" PRIu64, v->now->time_ns, v->seg->proc.pid, span_ns(span));
         for (unsigned c = 0; c < t->column_count; c++) {
             if (t->columns[c].unit == U_SHARES)
                 continue;

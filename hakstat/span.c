@@ -6,6 +6,12 @@ static uint64_t minus(uint64_t to, uint64_t from)
     return to > from ? to - from : 0;
 }
 
+uint64_t span_ns(const struct span *span)
+{
+    return minus(span->to->boot_ns,
+                 span->from != NULL ? span->from->boot_ns : span->seg->header.born_ns);
+}
+
 static void subtract(struct shm_sums *s, const struct shm_sums *from)
 {
     s->heap_v2_hits = minus(s->heap_v2_hits, from->heap_v2_hits);
@@ -134,7 +140,8 @@ unsigned snap_applied(const struct shm_snap *snap)
 
     for (unsigned i = 0; i < snap->slot_count; i++) {
         const struct hak_slot *slot = shm_slot(snap, i);
-        applied += slot->state == HAK_SLOT_LIVE && slot->epoch == snap->state.epoch;
+        applied += slot->state == HAK_SLOT_LIVE &&
+                   (int64_t)(slot->applied - snap->state.generation) >= 0;
     }
     return applied;
 }

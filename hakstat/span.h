@@ -22,6 +22,9 @@ struct span {
     size_t event_count;
 };
 
+/* How long it is; 0 where the clock of a hostile segment says less. */
+uint64_t span_ns(const struct span *span);
+
 /* Which bins: one, those of a class, or all (both -1). */
 struct bin_set { int cls, bin; };
 #define ALL_BINS ((struct bin_set){ -1, -1 })
@@ -48,7 +51,7 @@ uint64_t span_cached_bytes(const struct span *span, unsigned slot, struct bin_se
 uint64_t snap_global(const struct shm_snap *snap, const char *name);
 uint64_t snap_thread(const struct shm_snap *snap, const char *name);
 
-/* Live threads that work by the generation in force. */
+/* Live threads that work by the generation in force, or one that came after the snapshot. */
 unsigned snap_applied(const struct shm_snap *snap);
 
 #endif

@@ -214,10 +214,10 @@ const char *table_cell(const struct table *t, const struct row *row, unsigned co
     }
 }
 
-const char *table_title(const struct table *t, unsigned column, char buf[40])
+const char *table_title(const struct table *t, unsigned column, char buf[TABLE_CELL_MAX])
 {
     const struct column *c = &t->columns[column];
 
-    snprintf(buf, 40, "%s%s", c->title, c->unit == U_FLOW && t->rate ? "/S" : "");
+    snprintf(buf, TABLE_CELL_MAX, "%s%s", c->title, c->unit == U_FLOW && t->rate ? "/S" : "");
     return buf;
 }

@@ -79,7 +79,7 @@ const char *table_cell(const struct table *t, const struct row *row, unsigned co
                        char buf[TABLE_CELL_MAX]);
 
 /* How a column is headed for people; returns buf. */
-const char *table_title(const struct table *t, unsigned column, char buf[40]);
+const char *table_title(const struct table *t, unsigned column, char buf[TABLE_CELL_MAX]);
 
 /* Numbers for people: 99999, 123k, 1.23M, - for NAN; 12.3M of 1024 * 1024 bytes; 1.5us, open for
  * infinity.  They return buf. */

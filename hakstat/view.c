@@ -61,27 +61,25 @@ struct span view_span(const struct view *v)
         .proc_pid = v->ended[0] != '\0' ? 0 : v->seg->proc.pid,
         .events = v->events, .event_count = v->event_count,
     };
-    uint64_t start = v->before != NULL ? v->before->boot_ns : v->seg->header.born_ns;
 
-    if (span.rate && v->now->boot_ns > start)
-        span.seconds = (double)(v->now->boot_ns - start) / 1e9;
+    if (span_ns(&span) > 0)
+        span.seconds = (double)span_ns(&span) / 1e9;
     return span;
 }
 
 static void keep_rates(struct view *v)
 {
-    struct span span = view_span(v);
+    struct span span = { .seg = v->seg, .from = v->before, .to = v->now };
+    double seconds = (double)span_ns(&span) / 1e9;
     struct shm_sums sums;
 
-    if (v->before == NULL)
+    if (v->before == NULL || seconds <= 0)
         return;
-    span.from = v->before;
-    span.seconds = (double)(v->now->boot_ns - v->before->boot_ns) / 1e9;
     span_sums(&span, SHM_ALL, ALL_BINS, &sums);
     memmove(v->allocs_s, v->allocs_s + 1, sizeof v->allocs_s - sizeof *v->allocs_s);
     memmove(v->frees_s, v->frees_s + 1, sizeof v->frees_s - sizeof *v->frees_s);
-    v->allocs_s[SPARK_VALUES - 1] = (double)sums.allocs / span.seconds;
-    v->frees_s[SPARK_VALUES - 1] = (double)sums.frees / span.seconds;
+    v->allocs_s[SPARK_VALUES - 1] = (double)sums.allocs / seconds;
+    v->frees_s[SPARK_VALUES - 1] = (double)sums.frees / seconds;
 }
 
 void view_release(struct view *v, struct shm_snap *snap)
@@ -342,7 +340,7 @@ static void draw_heads(const struct table *t, const int widths[TABLE_COLUMNS],
                        const struct place *place)
 {
     int col = 0;
-    char title[40];
+    char title[TABLE_CELL_MAX];
 
     for (unsigned i = 0; i < t->column_count; i++) {
         enum ink ink = (int)i == place->sort ? INK_CURSOR : INK_HEAD;
