@@ -320,7 +320,7 @@ static bool l1_grow(struct bin *b, unsigned bin)
 
 /* ---- the slow exits ---- */
 
-void heap_overflow(struct heap *h, struct bin *b, void *p)
+void heap_overflow(void *p, struct heap *h, struct bin *b)
 {
     int saved = errno;
 
@@ -371,7 +371,7 @@ static void *refill(struct heap *h, unsigned bin)
     return p;
 }
 
-void *heap_refill(struct heap *h, size_t n)
+void *heap_refill(size_t n, struct heap *h)
 {
     unsigned bin;
     void *p;

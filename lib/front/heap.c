@@ -16,12 +16,9 @@
 
 _Static_assert(offsetof(struct heap, slot) == 64 * KIB && offsetof(struct heap, cold) == 128 * KIB, "as drawn");
 
-_Alignas(2 * hak_cacheline) struct heap_hot heap_none;
+_Alignas(2 * hak_cacheline) struct heap_none heap_none;
 hak_tls struct heap *heap_self = (struct heap *)&heap_none;
 static hak_tls uint8_t heap_past_end, heap_frees;
-
-uint16_t tiny_offset[(TINY_MAX >> TINY_STEP) + 1];
-uint16_t mid_offset[(MID_MAX >> MID_STEP) + 1];
 
 static void nothing(void) {}
 static bool no_slot(void *at) { (void)at; return true; }
@@ -65,10 +62,6 @@ void front_init(void)
         atomic_store_explicit(mark, 1, memory_order_relaxed);
         fork_mark = mark;
     }
-    for (size_t i = 0; i <= TINY_MAX >> TINY_STEP; i++)
-        tiny_offset[i] = (uint16_t)offsetof(struct heap, hot.bin[tiny_bin[i]]);
-    for (size_t i = (TINY_MAX >> MID_STEP) + 1; i <= MID_MAX >> MID_STEP; i++)
-        mid_offset[i] = (uint16_t)offsetof(struct heap, hot.bin[mid_bin[i]]);
 }
 
 struct heap *heap_first(void)
@@ -309,6 +302,15 @@ static void ensure_slot(struct heap *h)
     GLOBAL_ADD(heaps, 1);
 }
 
+/* Where pages are large, a fork wipes these with `hot`. */
+static void offsets_fill(struct heap *h)
+{
+    for (size_t n = 0; n <= TINY_MAX; n++)
+        h->offsets.tiny[n] = (uint16_t)offsetof(struct heap, hot.bin[bin_of_tiny(n)]);
+    for (size_t i = (TINY_MAX >> MID_STEP) + 1; i <= MID_MAX >> MID_STEP; i++)
+        h->offsets.mid[i] = (uint16_t)offsetof(struct heap, hot.bin[mid_bin[i]]);
+}
+
 static void hot_reset(struct heap *h)
 {
     void **at = h->cold.l1;
@@ -320,6 +322,7 @@ static void hot_reset(struct heap *h)
         at += bin_info[bin].fast_cache;
     }
     h->hot.countdown = 1;
+    offsets_fill(h);
 }
 
 static struct heap *map_heap(void)
@@ -628,10 +631,9 @@ void front_fork_child(void)
     if (heap_is_none(h))
         return;
     os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
+    hot_reset(h);
     if (h->cold.saved_valid)
         h->hot = h->cold.saved;
-    else
-        hot_reset(h);
     h->cold.saved_valid = false;
     h->cold.epoch = UINT64_MAX;                         /* the next look applies the child's table */
 }

@@ -101,8 +101,9 @@ void queue_drain(struct heap *h)
     hak_trace(HAK_TRACE_REMOTE_DRAIN, 0xFFFF, n);
 }
 
-void heap_free_other(struct heap *h, uintptr_t owner, void *p)
+void heap_free_other(void *p, struct heap *h)
 {
+    uintptr_t owner = address_owner((uintptr_t)p);
     int saved = errno;
 
     if (!p)
