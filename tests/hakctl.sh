@@ -33,11 +33,10 @@ fails() {
     [ "$who" = - ] || prefix="pid $who: "
     run "$@"
     is "$code|$out|$err" "$want||hakctl: $prefix$text" "hakctl $*: $want, $text"
-    [ "$who" = - ] && who=None
+    [ "$who" = - ] && who=null
     run -j "$@"
-    is "$code|$(json 'd["error"]["code"], d["error"]["message"], d["error"]["pid"], len(d)')|$err" \
-        "$want|$(python3 -c 'import sys; print((int(sys.argv[1]), sys.argv[2], eval(sys.argv[3]), 1))' \
-            "$want" "$text" "$who")|" "hakctl -j $*: the same as JSON"
+    is "$code|$out|$err" "$want|{\"error\":{\"code\":$want,\"message\":\"$text\",\"pid\":$who}}|" \
+        "hakctl -j $*: the same as JSON"
 }
 
 # ---- Usage ----
@@ -182,7 +181,7 @@ stop $pid
 
 run ps
 is "$code|$out" "0|    PID NAME            THREADS       LIVE GENERATION STATE
-$(printf '%7d' $pid) fixture                0   44.2 MiB          0 dead" 'ps: a dead one, by the name it had'
+$(printf '%7d' $pid) fixture               0   44.2 MiB          0 dead" 'ps: a dead one, by the name it had'
 run stats -p $pid
 like "$code $out" "^0 pid $pid \(fixture\), dead, libhakmem 9.8.7, 0 threads, generation 0, exact" \
     'stats works on a dead one'
