@@ -46,21 +46,23 @@ def value(cells, allocator, figure):
     return cell[figure]["value"] if cell else None
 
 
-def best_peer(cells, figure):
-    """(value, name) of the best peer that was right, or None."""
-    peers = [(value(cells, name, figure), name) for name in PEERS if value(cells, name, figure)]
-    return min(peers, default=None)
+def reference(cells, figure, base):
+    """(value, name) of what the row is measured by: the allocator `base`, or the best peer that was
+    right; None if there is none."""
+    names = [base] if base else PEERS
+    found = [(value(cells, name, figure), name) for name in names if value(cells, name, figure)]
+    return min(found, default=None)
 
 
-def compare(summary, rows, names, metric):
-    """[(row, best peer or None, {allocator: ratio or None})], in table order."""
+def compare(summary, rows, names, metric, base=None):
+    """[(row, reference or None, {allocator: ratio or None})], in table order."""
     figure = METRICS[metric]
     table = []
     for row in rows:
         cells = summary.get(row.name)
         if not cells or (metric != "rss" and not row.timed):
             continue
-        best = best_peer(cells, figure)
+        best = reference(cells, figure, base)
         ratios = {n: value(cells, n, figure) / best[0] if best and value(cells, n, figure) else None
                   for n in names}
         table.append((row, best, ratios))
@@ -85,10 +87,10 @@ def print_line(out, label, best, ratios, names, width):
     out.write(f"{label:{width}}{best:>22}{cells}\n")
 
 
-def print_table(out, title, table, names, unit, scale, averages):
+def print_table(out, title, table, names, base, unit, scale, averages):
     width = max([len(row.name) for row, _, _ in table] + [30]) + 1
     header = "".join(f"{n:>{max(len(n), 5) + 2}}" for n in names)
-    out.write(f"\n{title}\n{'row':{width}}{'best peer, ' + unit:>22}{header}\n")
+    out.write(f"\n{title}\n{'row':{width}}{base + ', ' + unit:>22}{header}\n")
     for row, best, ratios in table:
         text = f"{best[1]} {best[0] * scale:.1f}" if best else "-"
         print_line(out, row.name, text, ratios, names, width)
@@ -109,16 +111,18 @@ def averages(table, names):
     return lines
 
 
-def tables(out, summary, rows, names, metric="time"):
-    """The two tables as text: time (or CPU) and memory, as ratios to the best peer in the row."""
-    time = compare(summary, rows, names, metric)
-    print_table(out, f"{metric}, ratio to the best peer (below 1 is faster)", time, names, "ms", 1e3,
-                averages(time, names))
-    memory = compare(summary, rows, names, "rss")
+def tables(out, summary, rows, names, metric="time", base=None):
+    """The two tables as text, time (or CPU) and memory: ratios to the allocator `base`, or to the
+    best peer of the row."""
+    time, by = compare(summary, rows, names, metric, base), base or "best peer"
+    print_table(out, f"{metric}, ratio to {base or 'the best peer'} (below 1 is faster)", time, names,
+                by, "ms", 1e3, averages(time, names))
+    memory = compare(summary, rows, names, "rss", base)
     big = [line for line in memory if line[1] and line[1][0] >= BIG_KIB]
     if big:
-        print_table(out, "peak resident set, ratio to the best peer, rows of 10 MB and more", big,
-                    names, "MB", 1 / 1024, [("geometric mean", means(big, names))])
+        print_table(out, f"peak resident set, ratio to {base or 'the best peer'}, "
+                    "rows of 10 MB and more", big, names, by, "MB", 1 / 1024,
+                    [("geometric mean", means(big, names))])
     noise = [c[METRICS[metric]]["spread"] for row in summary.values() for c in row.values() if c]
     out.write(f"\nspread (quartile distance over median): median {statistics.median(noise):.1%}, "
               f"worst {max(noise):.1%}\n")
