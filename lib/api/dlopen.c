@@ -7,13 +7,15 @@
 
 typedef void *dlopen_fn(const char *file, int flags);
 
-static dlopen_fn *_Atomic real;
 static int cleared;
 
 void dlopen_init(bool clear_deepbind)
 {
     cleared = clear_deepbind ? RTLD_DEEPBIND : 0;
 }
+
+#ifndef HAK_PREFIXED
+static dlopen_fn *_Atomic real;
 
 static hak_cold dlopen_fn *find_real(void)
 {
@@ -25,7 +27,6 @@ static hak_cold dlopen_fn *find_real(void)
     return u.function;
 }
 
-#ifndef HAK_PREFIXED
 hak_export void *dlopen(const char *file, int flags)
 {
     dlopen_fn *f = atomic_load_explicit(&real, memory_order_relaxed);
