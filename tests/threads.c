@@ -43,8 +43,12 @@ static void test_a_thousand_threads(void)
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, PTHREAD_STACK_MIN);
     pthread_barrier_init(&all_there, NULL, MANY);
+    long before = rss_kib();
     is(run_threads(MANY, one_of_many, &small), 0,
        "1,000 threads at once with PTHREAD_STACK_MIN, each freeing another's blocks");
+    malloc_trim(0);
+    long grown = rss_kib() - before;
+    ok(grown < 64 * 1024, "and less than 64 KiB remain of each (%ld KiB in all)", grown);
 }
 
 /* --- threads come and go ----------------------------------------------------------------------- */
@@ -330,7 +334,6 @@ int main(int argc, char **argv)
 {
     (void)argc;
     run_under_hakmem(argv);
-    test_a_thousand_threads();
     test_churn();
     test_orphans();
     test_producer_consumer();
@@ -338,6 +341,7 @@ int main(int argc, char **argv)
     test_keys();
     test_only_free();
     test_cancel_and_exit();
+    test_a_thousand_threads();
     is_str(in_child(child_main_thread_ends), "exit 0", "the main thread may end first");
     return tap_done();
 }

@@ -1,0 +1,113 @@
+# environment.sh: where the segment can't be made, and where memory is scarce, the program runs on:
+# right results, nothing printed, no signal.
+. "${HAK_SRC:-.}/tests/tap.sh"
+. "$HAK_SRC/tests/puppet.sh"
+need unshare util-linux
+need jq jq
+work=$HAK_BUILD/tests/work
+
+# What the program says, on both streams, and how it ends.
+run() { "$@" 2>&1; echo "exit $?"; }
+fine=$'done\nexit 0'
+
+is "$(run preloaded "$work")" "$fine" 'an ordinary program'
+
+# ---- /dev/shm: full, too small, read-only, missing, without inodes -------------------------------
+
+mounts=(unshare -m)
+[ "$(id -u)" = 0 ] || mounts=(unshare -rm)
+# in_dev_shm MOUNT-OPTIONS COMMAND…: with a /dev/shm of its own.
+in_dev_shm() { "${mounts[@]}" bash -c 'mount -t tmpfs -o "$1" none /dev/shm && shift && exec "$@"' - "$@"; }
+
+if said=$(in_dev_shm size=1m true 2>&1); then
+    small() { in_dev_shm "size=$1,mode=1777" env LD_PRELOAD="$lib" "$work"; }
+    for size in 4k 16k 64k 100k 128k 160k 200k 256k 300k 400k 512k 1m; do
+        is "$(run small "$size")" "$fine" "a /dev/shm of $size"
+    done
+    full() {
+        in_dev_shm size=1m,mode=1777 bash -c 'cat /dev/zero 2>/dev/null >/dev/shm/fill
+                                              LD_PRELOAD=$1 exec "$2"' - "$lib" "$work"
+    }
+    is "$(run full)" "$fine" 'a full /dev/shm'
+    is "$(run in_dev_shm ro env LD_PRELOAD="$lib" "$work")" "$fine" 'a read-only one'
+    is "$(run in_dev_shm nr_inodes=1 env LD_PRELOAD="$lib" "$work")" "$fine" 'one without inodes'
+    missing() { "${mounts[@]}" bash -c 'mount -t tmpfs none /dev && LD_PRELOAD=$1 exec "$2"' - "$lib" "$work"; }
+    is "$(run missing)" "$fine" 'none at all'
+    is "$(HAKMEM_VERBOSE=1 run full | wc -l)" 3 'only with HAKMEM_VERBOSE=1 a line says why'
+
+    # It fills up while the process runs: what has no room is not counted, and that is said.
+    cat >"$tmp/enter" <<END
+mount -t tmpfs -o size=2m,mode=1777 none /dev/shm
+exec env LD_PRELOAD=$lib $HAK_BUILD/tests/puppet
+END
+    coproc PUPPET { exec "${mounts[@]}" bash "$tmp/enter" 2>"$tmp/err"; }
+    puppet=$PUPPET_PID
+    tap_pids+=("$puppet")
+    exec {to_puppet}>&"${PUPPET[1]}" {from_puppet}<&"${PUPPET[0]}"
+    read -r answer <&"$from_puppet"
+    head -c 4m /dev/zero >"/proc/$puppet/root/dev/shm/fill" 2>/dev/null
+    order threads 60
+    for ((i = 1; i <= 60; i++)); do
+        order alloc "$i" 100 10
+        order free "$i" 10
+    done
+    if [ "$HAK_STATS" = yes ]; then
+        stats "$tmp/json"
+        is "$(jq .exact "$tmp/json")" false 'no room for more threads'"'"' counters: exact is false'
+        ok 'and threads_uncounted says how many' \
+            test "$(jq .counters.threads_uncounted "$tmp/json")" -ge 1
+    fi
+    is "$(cat "$tmp/err")" '' 'and nothing is printed'
+    puppet_end
+else
+    skip 'a /dev/shm that is full, read-only or missing' "mount: $said"
+fi
+
+# ---- limits --------------------------------------------------------------------------------------
+
+is "$(ulimit -f 0; run preloaded "$work")" "$fine" 'RLIMIT_FSIZE=0, which kills who makes a file longer'
+is "$(ulimit -f 16; run preloaded "$work")" "$fine" 'RLIMIT_FSIZE=16 KiB'
+is "$(ulimit -v 524288; run preloaded "$work")" "$fine" 'RLIMIT_AS=512 MiB'
+is "$(ulimit -v 524288; run preloaded "$work" fill)" "$fine" 'and memory used up, five sizes in turn, each twice'
+is "$(ulimit -l 0; run preloaded "$work")" "$fine" 'RLIMIT_MEMLOCK=0'
+is "$(run preloaded prlimit --nofile=4 "$work")" "$fine" 'RLIMIT_NOFILE=4: one descriptor to be had'
+
+# ---- descriptors ----------------------------------------------------------------------------------
+
+preloaded "$work" fds "$tmp/fds" 0<&- 1>&- 2>&-
+is "$(cat "$tmp/fds")" '0 1 2' 'closed standard descriptors stay free for the program'
+puppet_start
+is "$(ls -l "/proc/$puppet/fd" | grep -c /dev/shm)" 0 'the segment holds no descriptor'
+
+# ---- HAKMEM_EXPORT=0 ------------------------------------------------------------------------------
+
+ok 'an ordinary process has a segment' compgen -G "/dev/shm/hakmem.$puppet.*"
+puppet_end
+ok 'whose name goes when it exits' test -z "$(compgen -G "/dev/shm/hakmem.$puppet.*")"
+puppet_start HAKMEM_EXPORT=0
+ok 'HAKMEM_EXPORT=0: none' test -z "$(compgen -G "/dev/shm/hakmem.$puppet.*")"
+order pairs 0 64 10000
+"$hakctl" stats -p "$puppet" >"$tmp/out" 2>&1
+is $? 3 'hakctl stats: exit code 3'
+like "$(cat "$tmp/out")" "^hakctl: pid $puppet: .*LD_PRELOAD|^hakctl: pid $puppet: .*hakctl run" \
+    'and how to start it so that it can be seen'
+puppet_end
+
+# ---- a program with more rights than its caller: no environment, no segment ------------------------
+
+if [ "$(id -u)" = 0 ]; then
+    $CC -O2 -o "$tmp/secure" "$HAK_SRC/tests/work.c" "$HAK_BUILD/libhakmem.a" -pthread ||
+        bail 'a program does not link with libhakmem.a'
+    chmod 4755 "$tmp/secure"
+    chmod 755 "$tmp"
+    as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+    export HAKMEM_VERBOSE=1 HAKMEM_TINY_HEAP_V2_STATS=1 HAKMEM_TINY_HEAP_V2_CLASS_MASK=nonsense
+    is "$(run as_nobody "$tmp/secure" secure)" $'done\nsecure 1, segments 0\nexit 0' \
+        'AT_SECURE: no ENV is read, no segment is made'
+    unset HAKMEM_VERBOSE HAKMEM_TINY_HEAP_V2_STATS HAKMEM_TINY_HEAP_V2_CLASS_MASK
+    chmod 755 "$tmp/secure"
+    is "$(run "$tmp/secure" secure)" $'done\nsecure 0, segments 1\nexit 0' 'the same program otherwise'
+else
+    skip 'AT_SECURE' "setuid programs can't be made: $(chown 0 "$tmp" 2>&1)"
+fi
+done_testing
