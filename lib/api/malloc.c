@@ -45,12 +45,6 @@ void HAK_API(free_aligned_sized)(void *p, size_t alignment, size_t size)
     heap_free(p);
 }
 
-static void *no_memory(void)
-{
-    errno = ENOMEM;
-    return NULL;
-}
-
 void *HAK_API(calloc)(size_t count, size_t size)
 {
     bool zero = false;
@@ -58,7 +52,7 @@ void *HAK_API(calloc)(size_t count, size_t size)
     void *p;
 
     if (unlikely(__builtin_mul_overflow(count, size, &n)))
-        return no_memory();
+        return heap_no_memory();
     if (likely(n <= MID_MAX))
         p = heap_alloc(n);
     else
@@ -104,7 +98,7 @@ void *HAK_API(realloc)(void *p, size_t n)
     if (unlikely(size == 0))
         return foreign_realloc(p, n);
     if (unlikely(n > PTRDIFF_MAX))
-        return no_memory();
+        return heap_no_memory();
     uintptr_t owner = address_owner((uintptr_t)p);
     if (!owner)
         return realloc_large(p, n, size);
@@ -119,7 +113,7 @@ void *HAK_API(reallocarray)(void *p, size_t count, size_t size)
     size_t n;
 
     if (unlikely(__builtin_mul_overflow(count, size, &n)))
-        return no_memory();
+        return heap_no_memory();
     return HAK_API(realloc)(p, n);
 }
 
@@ -179,7 +173,7 @@ void *HAK_API(pvalloc)(size_t n)
 {
     hak_start();
     if (n > PTRDIFF_MAX)
-        return no_memory();
+        return heap_no_memory();
     return alloc_aligned(os_page, n ? round_up(n, os_page) : os_page);
 }
 

@@ -172,6 +172,17 @@ int os_tid(void)
     return (int)syscall(SYS_gettid);
 }
 
+void os_pause(unsigned tried)
+{
+    int saved = errno;
+
+    if (tried >= 1000)
+        nanosleep(&(struct timespec) { .tv_nsec = 50000 }, NULL);
+    else if (tried >= 100)
+        syscall(SYS_sched_yield);
+    errno = saved;
+}
+
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
     int saved = errno;

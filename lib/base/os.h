@@ -43,6 +43,10 @@ bool os_wipe_on_fork(void *p, size_t bytes);
 uint64_t os_now_ns(void);                            /* CLOCK_MONOTONIC */
 int      os_tid(void);
 
+/* A moment of waiting for another thread, the longer the more often one has `tried`; it sleeps in the
+ * end, so that a thread of lower priority comes to run. */
+void os_pause(unsigned tried);
+
 /* Sleeps while *word == value; returns at any time.  Wakes one sleeper. */
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void os_futex_wake(_Atomic uint32_t *word);

@@ -74,6 +74,12 @@ static void put_text(struct text *t, const char *s, size_t width)
     put_padded(t, s, strlen(s), width);
 }
 
+static void put_left(struct text *t, const char *s, size_t width)
+{
+    put_text(t, s, 0);
+    put_text(t, "", width - strlen(s));
+}
+
 static void put_number(struct text *t, uint64_t n, size_t width)
 {
     char digits[20], *d = digits + sizeof digits;
@@ -84,7 +90,7 @@ static void put_number(struct text *t, uint64_t n, size_t width)
     put_padded(t, d, (size_t)(digits + sizeof digits - d), width);
 }
 
-#define FIRST  8                        /* column widths: the class, the calls, the rest */
+#define FIRST  7                        /* column widths: the class, the calls, the rest */
 #define CALLS 14
 #define GAP    2
 
@@ -94,7 +100,7 @@ static void put_class(struct text *t, unsigned cls, const uint64_t *sum)
 
     for (unsigned c = 0; c < ALLOC_COLUMNS; c++)
         calls += sum[c];
-    put_text(t, class_name[cls], FIRST);
+    put_left(t, class_name[cls], FIRST);
     put_number(t, calls, CALLS);
     for (unsigned c = 0; c < COLUMNS; c++)
         put_number(t, sum[c], strlen(columns[c].name) + GAP);
@@ -118,7 +124,7 @@ void report_print(void)
     put_text(&t, "hakmem: statistics of pid ", 0);
     put_number(&t, (uint64_t)sys_getpid(), 0);
     put_text(&t, "\n", 1);
-    put_text(&t, "class", FIRST);
+    put_left(&t, "class", FIRST);
     put_text(&t, "alloc_calls", CALLS);
     for (unsigned c = 0; c < COLUMNS; c++)
         put_text(&t, columns[c].name, strlen(columns[c].name) + GAP);

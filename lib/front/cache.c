@@ -390,9 +390,5 @@ void *heap_refill(size_t n, struct heap *h)
     if (unlikely(!p) && heap_purge())                   /* no memory: give up what others could use */
         p = refill(h, bin);
     heap_leave(h);
-    if (unlikely(!p)) {
-        COUNT(h->slot.thread.failed, 1);
-        errno = ENOMEM;
-    }
-    return p;
+    return likely(p != NULL) ? p : heap_no_memory();
 }

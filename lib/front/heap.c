@@ -35,10 +35,10 @@ void (*front_arm)(struct heap *h) = arm_nothing;
 static _Atomic uint32_t mark_always = 1;
 static _Atomic uint32_t *fork_mark = &mark_always;
 
-/* Guards the lists of heaps.  An ended heap is held by whoever has this lock. */
+/* Guards the lists of heaps. */
 static struct lock heaps_lock;
 static struct heap *_Atomic heaps;
-static struct heap *ended, *ended_tail;              /* the latest first */
+static struct heap *ended;                  /* the latest first */
 static _Atomic unsigned ended_count;
 
 /* The heap of threads past their end. */
@@ -71,11 +71,40 @@ struct heap *heap_first(void)
 
 /* ---- slow paths ---- */
 
-void heap_enter(struct heap *h)
+void heap_notice_fork(void)
 {
     if (unlikely(atomic_load_explicit(fork_mark, memory_order_relaxed) == 0))
         front_forked();
-    h->cold.busy++;
+}
+
+bool heap_try(struct heap *h)
+{
+    return !atomic_exchange_explicit(&h->cold.held, 1, memory_order_acquire);
+}
+
+void heap_drop(struct heap *h)
+{
+    atomic_store_explicit(&h->cold.held, 0, memory_order_release);
+}
+
+/* Another thread is putting blocks back for us; it will not be long, unless it was preempted. */
+static hak_cold void heap_wait(struct heap *h)
+{
+    for (unsigned tries = 0; !heap_try(h); tries++)
+        os_pause(tries);
+}
+
+void heap_enter(struct heap *h)
+{
+    heap_notice_fork();
+    if (h->cold.depth++ == 0 && unlikely(!heap_try(h)))
+        heap_wait(h);
+}
+
+void heap_leave(struct heap *h)
+{
+    if (--h->cold.depth == 0)
+        heap_drop(h);
 }
 
 /* ---- knobs ---- */
@@ -192,6 +221,25 @@ static hak_cold void heap_walk(struct heap *h, uint64_t request)
 
 /* ---- purging ---- */
 
+static void ensure_slot(struct heap *h)
+{
+    if (h->cold.has_slot)
+        return;
+    os_map_at(&h->slot, sizeof h->slot_pages);
+    h->cold.has_slot = true;
+    front_slot(&h->slot);
+    GLOBAL_ADD(heaps, 1);
+}
+
+static size_t l1_bytes(void)
+{
+    size_t blocks = 0;
+
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        blocks += bin_info[bin].fast_cache;
+    return blocks * sizeof(void *);
+}
+
 static void give_back_caches(struct heap *h)
 {
     sll_drain(h);
@@ -204,6 +252,17 @@ static void give_back_caches(struct heap *h)
     }
 }
 
+/* What can be had of another thread's heap without its thread. */
+static void give_back_for(struct heap *h)
+{
+    sll_drain(h);
+    queue_drain(h);
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        empties_trim(h, bin, 0);
+    if (h->cold.state == HEAP_ENDED)                    /* L1 is empty */
+        os_purge(h->cold.l1, l1_bytes());
+}
+
 size_t heap_purge(void)
 {
     struct heap *h = heap_mine();
@@ -213,6 +272,13 @@ size_t heap_purge(void)
         heap_enter(h);
         give_back_caches(h);
         heap_leave(h);
+    }
+    for (struct heap *e = heap_first(); e; e = e->cold.next_all) {
+        if (e == h || e->cold.state == HEAP_LOST || !heap_try(e))
+            continue;
+        ensure_slot(e);
+        give_back_for(e);
+        heap_drop(e);
     }
     return pool_purge(now, 0) + huge_purge(now, 0);
 }
@@ -284,23 +350,13 @@ void heap_tick(struct heap *h)
     heap_look(h);
     if (h->cold.drain_left <= 0)
         drain(h);
-    heap_visit_ended(h);
+    heap_visit(h);
     decay();
     heap_leave(h);
     errno = saved;
 }
 
 /* ---- birth ---- */
-
-static void ensure_slot(struct heap *h)
-{
-    if (h->cold.has_slot)
-        return;
-    os_map_at(&h->slot, sizeof h->slot_pages);
-    h->cold.has_slot = true;
-    front_slot(&h->slot);
-    GLOBAL_ADD(heaps, 1);
-}
 
 /* Where pages are large, a fork wipes these with `hot`. */
 static void offsets_fill(struct heap *h)
@@ -327,11 +383,7 @@ static void hot_reset(struct heap *h)
 
 static struct heap *map_heap(void)
 {
-    size_t l1 = 0;
-    for (unsigned bin = 0; bin < HAK_BINS; bin++)
-        l1 += bin_info[bin].fast_cache;
-
-    struct heap *h = os_map(sizeof *h + l1 * sizeof(void *), HEAP_ALIGN);
+    struct heap *h = os_map(sizeof *h + l1_bytes(), HEAP_ALIGN);
     if (!h)
         return NULL;
     os_wipe_on_fork(h, round_up(sizeof h->hot, os_page));
@@ -375,17 +427,7 @@ static struct heap *pop_ended(void)
 static void push_ended(struct heap *h)
 {
     h->cold.next_ended = ended;
-    if (!ended)
-        ended_tail = h;
     ended = h;
-    atomic_fetch_add_explicit(&ended_count, 1, memory_order_relaxed);
-}
-
-static void append_ended(struct heap *h)
-{
-    h->cold.next_ended = NULL;
-    *(ended ? &ended_tail->cold.next_ended : &ended) = h;
-    ended_tail = h;
     atomic_fetch_add_explicit(&ended_count, 1, memory_order_relaxed);
 }
 
@@ -473,22 +515,32 @@ void heap_thread_exit(void *heap)
 
 /* ---- what ended threads left ---- */
 
-void heap_visit_ended(struct heap *h)
+void heap_help(struct heap *to)
 {
-    if (likely(atomic_load_explicit(&ended_count, memory_order_relaxed) == 0) ||
-        !lock_try(&heaps_lock, &h->slot))
+    if (to->cold.state == HEAP_LOST || !heap_try(to))
         return;
-    struct heap *e = pop_ended();
-    if (e) {
-        ensure_slot(e);
-        e->cold.busy++;
-        queue_drain(e);
-        if (e->slot.head.walk != h->slot.head.walk)
-            heap_walk(e, h->slot.head.walk);
-        e->cold.busy--;
-        append_ended(e);                                /* the next visit is another's */
-    }
-    lock_drop(&heaps_lock);
+    ensure_slot(to);
+    queue_drain(to);
+    heap_drop(to);
+}
+
+/* Only an ended heap can be walked from outside: `hot` is its thread's. */
+void heap_visit(struct heap *h)
+{
+    struct heap *v = h->cold.visit ? h->cold.visit : heap_first();
+    uint64_t walk = h->slot.head.walk;
+
+    h->cold.visit = v->cold.next_all;
+    if (v == h || v->cold.state == HEAP_LOST)
+        return;
+    bool walks = v->cold.state == HEAP_ENDED && v->slot.head.walk != walk;
+    if ((!queue_length(v) && !walks) || !heap_try(v))
+        return;
+    ensure_slot(v);
+    queue_drain(v);
+    if (walks && v->cold.state == HEAP_ENDED)
+        heap_walk(v, walk);
+    heap_drop(v);
 }
 
 /* From one heap to another, both held.  The blocks of the run that are out stay out; a block of it
@@ -519,12 +571,13 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
         return NULL;
     struct heap *e = ended;
     for (int i = 0; e && i < LOOK_AT_ENDED && !slab; e = e->cold.next_ended, i++) {
+        if (!heap_try(e))
+            continue;
         ensure_slot(e);
-        e->cold.busy++;
         queue_drain(e);
         if ((slab = e->cold.bin[bin].avail) != NULL)
             slab_move(e, h, slab);
-        e->cold.busy--;
+        heap_drop(e);
     }
     lock_drop(&heaps_lock);
     return slab;
@@ -630,6 +683,10 @@ void front_fork_child(void)
     atomic_store_explicit(fork_mark, 1, memory_order_relaxed);
     if (heap_is_none(h))
         return;
+    if (h->cold.depth == 0 && atomic_load_explicit(&h->cold.held, memory_order_relaxed)) {
+        heap_self = (struct heap *)&heap_none;          /* another thread was in the middle of helping */
+        return;
+    }
     os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
     hot_reset(h);
     if (h->cold.saved_valid)
@@ -638,14 +695,14 @@ void front_fork_child(void)
     h->cold.epoch = UINT64_MAX;                         /* the next look applies the child's table */
 }
 
-/* Other threads do not exist here.  A heap that was in a slow path when its thread vanished may be
+/* Other threads do not exist here.  A heap that somebody held may be
  * in the middle of anything, and is left alone for ever; any other waits for a thread, less what
  * its caches held: their counts were wiped. */
 static void sort_heap(struct heap *h)
 {
     h->cold.has_slot = false;
     h->cold.rebase = true;
-    if (h->cold.busy)
+    if (atomic_load_explicit(&h->cold.held, memory_order_relaxed))
         h->cold.state = HEAP_LOST;
     if (h->cold.state == HEAP_LOST)
         return;
@@ -666,7 +723,7 @@ void front_fork_sort(void)
     lock_after_fork(&heaps_lock, self);
     if (lock_after_fork(&late_lock, NULL))
         late = NULL;
-    ended = ended_tail = NULL;
+    ended = NULL;
     atomic_store_explicit(&ended_count, 0, memory_order_relaxed);
     for (struct heap *h = heap_first(); h; h = h->cold.next_all)
         if (h != mine)

@@ -15,12 +15,16 @@
  * `hot` is zeroed in the child of a fork by the kernel (MADV_WIPEONFORK): every count and every
  * capacity is 0 there, so that the first call takes a slow path, which notices the fork.
  *
+ * `hot` is its thread's alone.  `cold` is for whoever holds the heap: the slow paths of its thread do
+ * (heap_enter), and any other thread may try to, so that what was freed to a thread that sleeps or has
+ * ended goes back to the slabs all the same.
+ *
  * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, the slab's map, or
  * not carved yet.  Who moves it:
  *
  *   user -> L0, L1, SLL, slab          the owner, in free
  *   user -> batch -> queue of owner    another thread, in free; a batch by one compare-exchange
- *   queue -> slab                      the owner, by exchange-all; or whoever holds an ended heap
+ *   queue -> slab                      whoever holds the heap, by exchange-all
  *   slab -> L1 -> user                 the owner, in malloc
  */
 #ifndef HAK_HEAP_H
@@ -96,12 +100,14 @@ struct heap_cold {
     uint64_t epoch, purge;
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
     int32_t drain_left;                     /* frees until the next drain */
-    uint32_t busy;                          /* > 0: in a slow path; a child of a fork leaves it alone */
+    uint32_t depth;                         /* slow paths of its own thread, one within the other */
+    _Atomic uint32_t held;                  /* 1: somebody works on `cold`; a forked child leaves it alone */
     enum heap_state state;
     uint8_t rearmed;                        /* times the thread's destructor has put itself off */
     bool has_slot;                          /* the slot is this process's own */
     bool rebase;                            /* forked: the law bases are to be taken at the next walk */
     struct heap *next_all, *next_ended;
+    struct heap *visit;                     /* the next one that this thread looks after */
     struct law_base base[HAK_BINS];
     struct heap_hot saved;                  /* hot, as the thread that forks leaves it to its child */
     bool saved_valid;
@@ -216,6 +222,9 @@ hak_inline void heap_free(void *p)
     if (unlikely(--h->hot.countdown == 0))
         heap_tick(h);
 }
+
+/* Counts a call that fails; errno ENOMEM, returns NULL. */
+void *heap_no_memory(void);
 
 /* What a block can hold; 0: p is no block in use. */
 size_t heap_usable(const void *p);

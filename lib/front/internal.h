@@ -1,5 +1,5 @@
-/* internal.h: what the files of lib/front share.  All of these are for the heap's own thread, or for
- * whoever holds an ended heap under the heaps' lock; none may run together on one heap. */
+/* internal.h: what the files of lib/front share.  All of these are for whoever holds the heap; what
+ * reads or writes `hot` is for its own thread only, or for an ended heap. */
 #ifndef HAK_FRONT_INTERNAL_H
 #define HAK_FRONT_INTERNAL_H
 
@@ -62,13 +62,18 @@ void remote_free_now(uintptr_t owner, void *p);
 
 /* ---- heap.c ---- */
 
-/* Every slow path starts and ends with these: a fork is noticed, and one that happens in between
- * leaves this heap alone in the child. */
+/* Every slow path that touches `cold` starts and ends with these; they nest.  A fork is noticed, and
+ * one that happens in between leaves the heap alone in the child. */
 void heap_enter(struct heap *h);
-hak_inline void heap_leave(struct heap *h)
-{
-    h->cold.busy--;
-}
+void heap_leave(struct heap *h);
+void heap_notice_fork(void);
+
+/* Another thread's heap, if nobody works on it. */
+bool heap_try(struct heap *h);
+void heap_drop(struct heap *h);
+
+/* Drains the queue of another thread's heap, if that can be had. */
+void heap_help(struct heap *to);
 
 /* What a tick does besides draining; part of every refill. */
 void heap_look(struct heap *h);
@@ -76,8 +81,8 @@ void heap_look(struct heap *h);
 /* Takes a run with free blocks of a bin over from an ended thread's heap; NULL: there is none. */
 struct slab *heap_adopt_slab(struct heap *h, unsigned bin);
 
-/* Drains one ended heap's queue, if there is one. */
-void heap_visit_ended(struct heap *h);
+/* Looks after one other heap, the next in turn. */
+void heap_visit(struct heap *h);
 
 /* This thread's heap, made if need be; NULL: no memory, or the thread is past its end. */
 struct heap *heap_mine(void);

@@ -5,9 +5,16 @@
 
 #include <errno.h>
 
+void *heap_no_memory(void)
+{
+    COUNT(hak_my_slot()->thread.failed, 1);
+    errno = ENOMEM;
+    return NULL;
+}
+
 static void *take_slabs(struct hak_slot_full *slot, size_t n, bool *zero)
 {
-    struct slab *slab = pool_take(HAK_ROW_LARGE, slabs_of(n));
+    struct slab *slab = pool_take(HAK_ROW_LARGE, slabs_of(n ? n : 1));
 
     if (!slab)
         return NULL;
@@ -44,10 +51,8 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero)
     struct heap *h = heap_self;
     void *p;
 
-    if (unlikely(n > PTRDIFF_MAX || align > PTRDIFF_MAX - n)) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (unlikely(n > PTRDIFF_MAX || align > PTRDIFF_MAX - n))
+        return heap_no_memory();
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
         return late_alloc_large(n, align, zero);
     heap_enter(h);
@@ -56,11 +61,7 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero)
     if (unlikely(!p) && heap_purge())
         p = take(h, n, align, zero);
     heap_leave(h);
-    if (unlikely(!p)) {
-        COUNT(h->slot.thread.failed, 1);
-        errno = ENOMEM;
-    }
-    return p;
+    return likely(p != NULL) ? p : heap_no_memory();
 }
 
 void large_free(struct heap *h, void *p)

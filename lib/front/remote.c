@@ -7,7 +7,7 @@
  *   push   chain.tail->next = head; compare-exchange head -> chain      release
  *   drain  exchange head -> 0                                           acquire
  *
- * Only the holder of the heap drains, and always takes everything, so that no one ever pops a single
+ * Only who holds the heap drains, and always takes everything, so that no one ever pops a single
  * node and the ABA problem does not arise: a push needs its expected head to be the current one, not
  * never to have been away.  The release makes the next pointers, and all the user wrote before free,
  * visible to the drain.  A queue is valid as long as its heap, which is for ever.
@@ -18,10 +18,13 @@
 
 #include <errno.h>
 
-#define COUNT_SHIFT 48
+#define QUEUE_BYTES  MIB
+#define QUEUE_BLOCKS 8192
+#define COUNT_SHIFT  48
 #define ADDRESS(word) ((struct block *)((word) & (((uint64_t)1 << COUNT_SHIFT) - 1)))
 
-static void queue_push(struct heap *to, struct block *head, struct block *tail, unsigned n)
+/* Returns how many blocks are in the queue now. */
+static unsigned queue_push(struct heap *to, struct block *head, struct block *tail, unsigned n)
 {
     uint64_t old = atomic_load_explicit(&to->cold.queue, memory_order_relaxed), fresh;
 
@@ -31,6 +34,7 @@ static void queue_push(struct heap *to, struct block *head, struct block *tail, 
         fresh = (uint64_t)(uintptr_t)head | (count > UINT16_MAX ? UINT16_MAX : count) << COUNT_SHIFT;
     } while (!atomic_compare_exchange_weak_explicit(&to->cold.queue, &old, fresh, memory_order_release,
                                                     memory_order_relaxed));
+    return (unsigned)(fresh >> COUNT_SHIFT);
 }
 
 unsigned queue_length(struct heap *h)
@@ -38,12 +42,18 @@ unsigned queue_length(struct heap *h)
     return (unsigned)(atomic_load_explicit(&h->cold.queue, memory_order_relaxed) >> COUNT_SHIFT);
 }
 
+/* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
+ * doesn't come by: its blocks are put back for it. */
 static void batch_flush(struct heap *h, struct batch *t)
 {
-    queue_push(t->to, t->head, t->tail, t->n);
+    unsigned length = queue_push(t->to, t->head, t->tail, t->n);
+    bool long_queue = (size_t)length * t->bytes / t->n > QUEUE_BYTES || length > QUEUE_BLOCKS;
+
     t->head = NULL;
     t->n = t->bytes = 0;
     COUNT(h->slot.thread.remote_batches, 1);
+    if (unlikely(long_queue))
+        heap_help(t->to);
 }
 
 void batches_flush(struct heap *h)
@@ -116,7 +126,7 @@ void heap_free_other(void *p, struct heap *h)
         errno = saved;
         return;
     }
-    heap_enter(h);
+    heap_notice_fork();
     if (owner) {
         COUNT(h->slot.row[bin_of_owner(owner)].remote_frees, 1);
         batch_add(h, owner, p);
@@ -125,6 +135,5 @@ void heap_free_other(void *p, struct heap *h)
     }
     if (--h->hot.countdown <= 0)
         heap_tick(h);
-    heap_leave(h);
     errno = saved;
 }
