@@ -252,6 +252,7 @@ static bool look_at(struct shm_proc *proc, int dir, int via_pid, const char *nam
     int fd, code = shm_open_file(dir, name, false, &fd, &proc->err);
     if (code) {
         proc->live = shm_same_process(proc->pid, proc->start_time);
+        read_comm(proc, proc->live ? proc->pid : 0, -1, 0);
         return code != SHM_EGONE;
     }
     identify(proc, fd, tasks);
