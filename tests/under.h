@@ -22,7 +22,7 @@
 #include "tests/tap.h"
 
 /* Whether malloc is ours; 0 where HAK_TEST_MALLOC asked for another. */
-static int under_hakmem;
+__attribute__((unused)) static int under_hakmem;
 
 __attribute__((unused))
 static int served_by_hakmem(void)
