@@ -1,0 +1,117 @@
+# hakctl_live.sh: hakctl against the library itself: run, and what a set, a purge and the laws say of
+# a process whose every call is known.
+. "$(dirname "$0")/alone.sh"
+. "$(dirname "$0")/tap.sh"
+. "$HAK_SRC/tests/puppet.sh"
+
+mask=tiny.heap_v2.class_mask
+run() {
+    out=$("$hakctl" "$@" 2>"$tmp/err")
+    code=$?
+    err=$(cat "$tmp/err")
+}
+
+# ---- run ----
+
+real=$(realpath "$lib")
+unset LD_PRELOAD
+run run -- sh -c 'echo "$LD_PRELOAD"'
+is "$code|$out|$err" "0|$real|" 'run: the library of the build tree'
+LD_PRELOAD=libdl.so.2 run run -- sh -c 'echo "$LD_PRELOAD"'
+is "$code|$out" "0|$real:libdl.so.2" 'run: in front of what is preloaded'
+run run $mask=0xE shm.mode=0640 -- sh -c 'echo $HAKMEM_TINY_HEAP_V2_CLASS_MASK $HAKMEM_SHM_MODE; exit 42'
+is "$code|$out" '42|0xE 0640' 'run: values in the ENV, startup knobs too; the exit code of the command'
+run run -- "$hakctl" get -n pool.per_class $mask
+is "$code|$out|$err" $'0|0\n0xFE|' 'run: and it runs under the library'
+run run $mask=0x2 pool.per_class=1 -- "$hakctl" get -n pool.per_class $mask
+is "$code|$out" $'0|1\n0x2' 'run: with the values'
+run run $mask=0x2 -- "$hakctl" list
+like "$out" $'\ntiny.heap_v2.class_mask +0x2 +0xFE +0x0..0xFF +live +env ' 'list: where the value came from'
+run run -- /no/such/command
+is "$code|$out|$err" '127||hakctl: /no/such/command: No such file or directory' 'run: not found'
+run -j run -- /no/such/command
+is "$code|$out|$err" '127|{"error":{"code":127,"message":"/no/such/command: No such file or directory","pid":null}}|' \
+    'run -j: likewise'
+run run -- /etc/passwd
+is "$code|$err" '126|hakctl: /etc/passwd: Permission denied' 'run: can not be run'
+for bad in "$mask=0x100|$mask: 0x100 out of range [0x0, 0xFF]" "$mask=x|$mask: x is not a number" \
+    'tiny.font_direct=1|tiny.font_direct: no such knob, the nearest is tiny.front_direct'; do
+    run run export=1 "${bad%%|*}" -- touch "$tmp/started"
+    is "$code|$out|$err" "5||hakctl: ${bad#*|}" "run ${bad%%|*}"
+done
+run run front -- touch "$tmp/started"
+is "$code|$err" '2|hakctl: front: not NAME=VALUE' 'run: no value'
+ok 'nothing was started' test ! -e "$tmp/started"
+mkdir -p "$tmp/a b/bin" "$tmp/a b/.libs"
+cp "$hakctl" "$tmp/a b/bin/hakctl"
+cp "$real" "$tmp/a b/.libs/libhakmem.so"
+"$tmp/a b/bin/hakctl" run -- true 2>"$tmp/err"
+is "$?|$(cat "$tmp/err")" "1|hakctl: $tmp/a b/.libs/libhakmem.so can't be preloaded: LD_PRELOAD takes no path with blanks or colons" \
+    'run: a path that LD_PRELOAD would take apart'
+run run export=0 -- "$hakctl" get $mask
+is "$code|$err" "3|hakctl: no process under libhakmem; start one with 'hakctl run -- COMMAND'" 'export=0 hides it'
+
+# ---- A live process ----
+
+"$hakctl" gc >/dev/null       # a shell ends by _exit and leaves its segment
+puppet_start
+order pairs 0 8 1
+run ps
+is "$(awk 'NR > 1 { print $1, $2, $3, $6, $7 }' <<<"$out")" "$puppet puppet 1 0 running" 'ps'
+order threads 3
+for t in 1 2 3; do order pairs $t 16 10; done
+run set $mask=0xC
+is "$code|$out|$err" "0|$mask: 0xFE -> 0xC (generation 1, applied by 0/0 threads, 4 idle)|" 'set: all threads idle'
+run get -n $mask
+is "$out" 0xFE 'it is not in force before a thread moves'
+order pairs 1 16 5000
+run get -n $mask
+is "$out" 0xC 'and is once one has'
+# A thread that works while the set is made.
+echo 'pairs 2 64 300000000' >&"$to_puppet"
+run set $mask=0xFE tiny.bump_chunk=32
+is "$code|$out|$err" "0|$mask: 0xC -> 0xFE (generation 2, applied by 1/1 threads, 3 idle)
+tiny.bump_chunk: 256 -> 32 (generation 2, applied by 1/1 threads, 3 idle)|" 'set: a busy thread applies it'
+run stats --check
+is "$code" 0 'the laws hold while it works'
+like "$out" $'\nused +holds +43 ' 'they were checked on its 43 rows'
+like "$out" $'\nremote +not checked +0 .*\(3 threads are idle and have not walked\)' 'the others are idle'
+read -r -t 120 answer <&"$from_puppet"
+is "$answer" ok 'it is done' || diag "$answer"
+
+for t in 0 1 2 3; do order alloc $t 48 1000; done
+order freeof 1 2 500
+run -j stats --check
+is "$code" 0 'stats --check of an idle process'
+for t in 0 1 2 3; do order pairs $t 4096 5000; done
+(for t in 0 1 2 3; do echo "pairs $t 32 60000000"; done) >&"$to_puppet"
+run stats --check
+is "$code" 0 'the laws hold after frees of others'
+for t in 0 1 2 3; do read -r -t 120 answer <&"$from_puppet"; done
+
+order alloc 0 200 20000
+order free 0 20000
+echo 'pairs 0 128 100000000' >&"$to_puppet"
+run purge
+like "$code|$out" '^0\|purged [0-9.]+ [KM]iB$' 'purge'
+read -r -t 120 answer <&"$from_puppet"
+run -j stats
+live=$out
+like "$live" '"os_purge":[1-9]' 'is counted'
+
+# ---- Its death ----
+
+order pairs 3 8 1
+run -j stats -p $puppet
+last=$(sed 's/.*"classes"/"classes"/' <<<"$out")
+puppet_kill KILL
+run -j stats -p $puppet
+is "$(sed 's/.*"classes"/"classes"/' <<<"$out")" "$last" 'kill -9: every figure is there, to the last call'
+like "$out" '"comm":"puppet",.*"state":"dead".*"threads":0' 'it is said to be dead'
+run gc
+like "$code|$out" "^0\|removed hakmem\.$puppet\.[0-9]+ \(puppet\)$" 'gc'
+puppet_start
+puppet_end
+run stats -p $puppet
+is "$code|$err" "3|hakctl: pid $puppet: no such process" 'one that exits leaves nothing'
+done_testing
