@@ -215,6 +215,7 @@ static hak_cold void heap_walk(struct heap *h, uint64_t request)
         walk_bin(h, bin, &walk[bin]);
     walk_remote(h, walk);
     h->cold.rebase = false;
+    h->cold.walk = request;
     __atomic_store_n(&head->walk, request, __ATOMIC_RELAXED);
     __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELEASE);
 }
@@ -259,8 +260,10 @@ static void give_back_for(struct heap *h)
     queue_drain(h);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
-    if (h->cold.state == HEAP_ENDED)                    /* L1 is empty */
-        os_purge(h->cold.l1, l1_bytes());
+    if (h->cold.state == HEAP_ENDED) {                  /* L1 is empty */
+        char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
+        os_purge(from, (size_t)((char *)h->cold.l1 + l1_bytes() - from));
+    }
 }
 
 size_t heap_purge(void)
@@ -302,7 +305,7 @@ static void decay(void)
 
 void heap_look(struct heap *h)
 {
-    struct hak_orders o = { .epoch = h->cold.epoch, .purge = h->cold.purge, .walk = h->slot.head.walk };
+    struct hak_orders o = { .epoch = h->cold.epoch, .purge = h->cold.purge, .walk = h->cold.walk };
 
     COUNT(h->slot.thread.ticks, 1);
     if (unlikely(hak_tick(&o)))
@@ -311,7 +314,7 @@ void heap_look(struct heap *h)
         h->cold.purge = o.purge;
         hak_purged(o.purge, heap_purge());
     }
-    if (unlikely(o.walk != h->slot.head.walk))
+    if (unlikely(o.walk != h->cold.walk))
         heap_walk(h, o.walk);
 }
 
@@ -528,18 +531,17 @@ void heap_help(struct heap *to)
 void heap_visit(struct heap *h)
 {
     struct heap *v = h->cold.visit ? h->cold.visit : heap_first();
-    uint64_t walk = h->slot.head.walk;
 
     h->cold.visit = v->cold.next_all;
     if (v == h || v->cold.state == HEAP_LOST)
         return;
-    bool walks = v->cold.state == HEAP_ENDED && v->slot.head.walk != walk;
+    bool walks = v->cold.state == HEAP_ENDED && v->cold.walk != h->cold.walk;
     if ((!queue_length(v) && !walks) || !heap_try(v))
         return;
     ensure_slot(v);
     queue_drain(v);
     if (walks && v->cold.state == HEAP_ENDED)
-        heap_walk(v, walk);
+        heap_walk(v, h->cold.walk);
     heap_drop(v);
 }
 

@@ -97,7 +97,7 @@ struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
     union hak_knobs knobs;                  /* what this thread works by */
-    uint64_t epoch, purge;
+    uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
     int32_t drain_left;                     /* frees until the next drain */
     uint32_t depth;                         /* slow paths of its own thread, one within the other */
