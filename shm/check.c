@@ -78,7 +78,7 @@ static bool remote_quiet(const struct shm_snap *before, const struct shm_snap *a
     unsigned silent = 0, moved = 0;
     for (unsigned i = 0; i < after->slot_count; i++) {
         const struct hak_slot *slot = shm_slot(after, i);
-        silent += slot->state == HAK_SLOT_LIVE
+        silent += slot->state != HAK_SLOT_FREE
             && (!has_walk(slot) || (int64_t)(slot->walk - request) < 0);
         bool same = shm_thread(before, i, batches) == shm_thread(after, i, batches);
         for (unsigned bin = 0; bin < after->seg->bin_count && same; bin++)
@@ -88,7 +88,7 @@ static bool remote_quiet(const struct shm_snap *before, const struct shm_snap *a
         moved += !same;
     }
     if (silent)
-        settle(law, SHM_NOT_CHECKED, "%u threads are idle and have not walked", silent);
+        settle(law, SHM_NOT_CHECKED, "%u heaps were not walked: their threads are idle", silent);
     else if (moved)
         settle(law, SHM_NOT_CHECKED, "%u threads moved blocks of others meanwhile", moved);
     return !silent && !moved;

@@ -82,15 +82,17 @@ static int cut_off(struct shm_error *err)
 /* ---- Waiting for the answer ---------------------------------------------------------------- */
 
 /* What a request waits for: `slot` says whether one thread has done it; `whole` (or NULL) whether
- * the process as a whole has, which ends the wait. */
+ * the process as a whole has, which ends the wait.  ended_too: those that move do it for the heaps
+ * of ended threads as well. */
 struct goal {
     uint64_t number;
+    bool     ended_too;
     bool   (*slot)(const struct hak_slot *slot, uint64_t number);
     bool   (*whole)(const struct hak_state *state, uint64_t number);
 };
 
 struct progress {
-    unsigned moved, done, idle;
+    unsigned moved, done, idle, ended_left;
     int      laggard;           /* tid of a thread that moved and is not done */
     bool     whole;
 };
@@ -111,6 +113,8 @@ static struct progress measure(const struct shm_snap *before, const struct shm_s
     struct progress p = { 0 };
     for (unsigned i = 0; i < now->slot_count; i++) {
         const struct hak_slot *slot = shm_slot(now, i);
+        if (slot->state == HAK_SLOT_ENDED)
+            p.ended_left += goal->ended_too && !goal->slot(slot, goal->number);
         if (slot->state != HAK_SLOT_LIVE)
             continue;
         if (!has_moved(before, now, i)) {
@@ -131,7 +135,7 @@ static bool finished(const struct goal *goal, const struct progress *p, uint64_t
 {
     if (goal->whole)
         return p->whole || (!p->moved && waited_ms >= SETTLE_MS);
-    return p->done == p->moved && waited_ms >= SETTLE_MS;
+    return waited_ms >= SETTLE_MS && p->done == p->moved && !(p->moved && p->ended_left);
 }
 
 /* Until the goal is reached, all that moved have done it, or wait_ms are over.  *last is the
@@ -375,7 +379,7 @@ static bool slot_walked(const struct hak_slot *slot, uint64_t number)
 int shm_walk(struct shm_seg *seg, unsigned wait_ms, struct shm_snap **before,
              struct shm_snap **after, uint64_t *request, struct shm_error *err)
 {
-    struct goal goal = { .slot = slot_walked };
+    struct goal goal = { .slot = slot_walked, .ended_too = true };
     struct progress p;
     *before = *after = NULL;
     int code = bump(seg, offsetof(struct hak_control, walk), &goal.number, before, err);

@@ -243,7 +243,7 @@ like "$out" ' 2 running$' 'and no generation was made'
 run stats --check
 is "$code" 0 'stats --check: the laws hold'
 like "$out" $'\nLAW      VERDICT      CHECKED EQUATION\nheap_v2  holds            129 ' '129 rows of three threads'
-like "$out" $'\nremote   not checked        0 .* \(1 threads are idle and have not walked\)' 'an idle thread is named'
+like "$out" $'\nremote   not checked        0 .* \(1 heaps were not walked: their threads are idle\)' 'an idle thread is named'
 like "$out" $'\npool     holds              1 superslabs_live' 'the pool'
 stop $pid
 "$hakctl" gc >/dev/null

@@ -75,7 +75,7 @@ tiny.bump_chunk: 256 -> 32 (generation 2, applied by 1/1 threads, 3 idle)|" 'set
 run stats --check
 is "$code" 0 'the laws hold while it works'
 like "$out" $'\nused +holds +43 ' 'they were checked on its 43 rows'
-like "$out" $'\nremote +not checked +0 .*\(3 threads are idle and have not walked\)' 'the others are idle'
+like "$out" $'\nremote +not checked +0 .*\(3 heaps were not walked: their threads are idle\)' 'the others are idle'
 read -r -t 120 answer <&"$from_puppet"
 is "$answer" ok 'it is done' || diag "$answer"
 
@@ -99,9 +99,18 @@ run -j stats
 live=$out
 like "$live" '"os_purge":[1-9]' 'is counted'
 
+for t in 1 2 3; do order end $t; done
+order freeof 0 2 100
+order freeof 0 3 1000
+echo 'pairs 0 128 150000000' >&"$to_puppet"
+run -j stats --check
+like "$code|$out" '^0\|.*"law":"remote",[^{]*"verdict":"holds","checked":43' \
+    'the law of remote frees, with the heaps of ended threads'
+read -r -t 120 answer <&"$from_puppet"
+
 # ---- Its death ----
 
-order pairs 3 8 1
+order pairs 0 8 1
 run -j stats -p $puppet
 last=$(sed 's/.*"classes"/"classes"/' <<<"$out")
 puppet_kill KILL
