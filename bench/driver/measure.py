@@ -105,7 +105,8 @@ def run_bench(row, allocator, launcher):
 def run_program(row, allocator, launcher, places):
     command = [word.format(**places) for word in row.command]
     program = find_program(command[0])
-    process = launcher.start([program, *command[1:]], allocator, launcher.cpus(row.cpus), row.env)
+    process = launcher.start([program, *command[1:]], allocator, launcher.cpus(row.cpus), row.env,
+                             cwd=places["work"])
     output, figures = launcher.finish(process, program, allocator)
     return result(figures["wall"], figures["user"] + figures["system"], figures,
                   output=hashlib.sha256(output.encode()).hexdigest()[:12])
