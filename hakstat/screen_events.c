@@ -14,22 +14,6 @@ static const struct column columns[] = {
     [ARG]   = { "arg", "BLOCKS OR BYTES", 15, 0, U_COUNT },
 };
 
-static const char *kind_name(unsigned kind)
-{
-    static const char *const names[] = {
-        [HAK_TRACE_REFILL] = "refill", [HAK_TRACE_SLL_PUSH] = "sll push",
-        [HAK_TRACE_SLL_DRAIN] = "sll drain", [HAK_TRACE_REMOTE_DRAIN] = "remote drain",
-        [HAK_TRACE_SS_ACQUIRE] = "superslab acquire", [HAK_TRACE_SS_RELEASE] = "superslab release",
-        [HAK_TRACE_OS_MAP] = "os map", [HAK_TRACE_OS_UNMAP] = "os unmap",
-        [HAK_TRACE_OS_PURGE] = "os purge", [HAK_TRACE_KNOB_APPLY] = "knob apply",
-        [HAK_TRACE_THREAD_START] = "thread start", [HAK_TRACE_THREAD_EXIT] = "thread exit",
-        [HAK_TRACE_LOCK_WAIT] = "lock wait",
-    };
-    _Static_assert(sizeof names / sizeof *names == HAK_TRACE_KINDS, "a name each");
-
-    return kind < HAK_TRACE_KINDS && names[kind] != NULL ? names[kind] : "?";
-}
-
 static void add(const struct span *span, struct table *table, const struct hak_trace_record *event)
 {
     struct row *row = table_add(table, event->order);
@@ -38,7 +22,7 @@ static void add(const struct span *span, struct table *table, const struct hak_t
     row->cell[TIME].text = table_text(table, "%" PRIu64 ".%06u", event->ns / 1000000000,
                                       (unsigned)(event->ns / 1000 % 1000000));
     row->cell[TID].text = table_text(table, "%" PRId32, event->tid);
-    row->cell[KIND].text = kind_name(event->kind);
+    row->cell[KIND].text = shm_trace_name(event->kind);
     if (event->bin < seg->bin_count) {
         const struct hak_bin_desc *bin = &seg->bins[event->bin];
 

@@ -290,7 +290,7 @@ int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsig
 {
     for (size_t i = 0; i < count; i++)
         if (changes[i].knob->context != HAK_LIVE)
-            return shm_fail(err, SHM_EREFUSED, "%s can be set at start only (%s)",
+            return shm_fail(err, SHM_EREFUSED, "%s: startup knob; start the process with %s=...",
                             changes[i].knob->name, changes[i].knob->env);
     struct shm_snap *before = NULL, *after = NULL;
     struct progress p = { 0 };

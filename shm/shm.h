@@ -207,6 +207,9 @@ uint64_t shm_moves(const struct shm_snap *snap, unsigned slot);
  * were overwritten meanwhile.  Returns how many. */
 size_t shm_trace(const struct shm_seg *seg, struct hak_trace_record *records, size_t most);
 
+/* What a kind of record (enum hak_trace_kind) is called; "?" for one of another version. */
+const char *shm_trace_name(unsigned kind);
+
 /* ---- Requests ------------------------------------------------------------------------------ */
 
 struct shm_change {

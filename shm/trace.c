@@ -41,3 +41,19 @@ size_t shm_trace(const struct shm_seg *seg, struct hak_trace_record *records, si
         count += copy_record(seg, i, &records[count]);
     return count;
 }
+
+const char *shm_trace_name(unsigned kind)
+{
+    static const char *const names[] = {
+        [HAK_TRACE_REFILL] = "refill", [HAK_TRACE_SLL_PUSH] = "sll push",
+        [HAK_TRACE_SLL_DRAIN] = "sll drain", [HAK_TRACE_REMOTE_DRAIN] = "remote drain",
+        [HAK_TRACE_SS_ACQUIRE] = "superslab acquire", [HAK_TRACE_SS_RELEASE] = "superslab release",
+        [HAK_TRACE_OS_MAP] = "os map", [HAK_TRACE_OS_UNMAP] = "os unmap",
+        [HAK_TRACE_OS_PURGE] = "os purge", [HAK_TRACE_KNOB_APPLY] = "knob apply",
+        [HAK_TRACE_THREAD_START] = "thread start", [HAK_TRACE_THREAD_EXIT] = "thread exit",
+        [HAK_TRACE_LOCK_WAIT] = "lock wait",
+    };
+    _Static_assert(sizeof names / sizeof *names == HAK_TRACE_KINDS, "a name each");
+
+    return kind < HAK_TRACE_KINDS && names[kind] ? names[kind] : "?";
+}

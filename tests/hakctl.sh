@@ -230,7 +230,7 @@ for bad in \
     'tiny.front_dierct=1|tiny.front_dierct: no such knob, the nearest is tiny.front_direct' \
     '=1|: no such knob' \
     'shm.mode=0620|shm.mode: 0620 has bits that 0640 has not' \
-    'pool.per_class=1|pool.per_class can be set at start only (HAKMEM_POOL_PER_CLASS)'; do
+    'pool.per_class=1|pool.per_class: startup knob; start the process with HAKMEM_POOL_PER_CLASS=...'; do
     fails 5 $pid "${bad#*|}; nothing changed" set "${bad%%|*}"
 done
 fails 5 $pid "$mask: 0x1FF out of range [0x0, 0xFF]; nothing changed" set tiny.front_direct=0 $mask=0x1FF
