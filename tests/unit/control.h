@@ -1,0 +1,112 @@
+/* control.h: what the unit tests of lib/control share.  The control layer starts once in a process,
+ * so every case runs in a child, which says by its exit how it went. */
+#ifndef TESTS_UNIT_CONTROL_H
+#define TESTS_UNIT_CONTROL_H
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include "abi/layout.h"
+#include "lib/base/hooks.h"
+#include "lib/control/control.h"
+#include "tests/seg.h"
+
+#define SKIPPED (-1)
+
+/* In a case: ends it, as failed in this line. */
+#define need(e) do { if (!(e)) return __LINE__; } while (0)
+
+/* Why a case can't run here; its value is SKIPPED. */
+struct verdict {
+    int line;
+    char why[128];
+};
+static struct verdict *verdict;
+
+__attribute__((unused, format(printf, 1, 2)))
+static int cannot(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(verdict->why, sizeof verdict->why, fmt, ap);
+    va_end(ap);
+    return SKIPPED;
+}
+
+/* Runs a case in a child with these ENV settings ("NAME=value", up to a NULL), and no other of ours. */
+static void run_case(const char *what, int (*fn)(void), const char *const *env)
+{
+    int status;
+
+    if (!verdict)
+        verdict = mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    verdict->line = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (char **e = environ; *e;) {
+            char name[64];
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(*e, "="), *e);
+            if (strncmp(*e, "HAKMEM_", 7) == 0)
+                unsetenv(name);
+            else
+                e++;
+        }
+        for (; env && *env; env++)
+            putenv((char *)(uintptr_t)*env);
+        alarm(300);
+        verdict->line = fn();
+        control_exit();
+        _exit(0);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        bail("fork: %m");
+    if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+        ok(0, "%s", what);
+        diag("%s", ending(status));
+    } else if (verdict->line == SKIPPED)
+        skip("%s: %s", what, verdict->why);
+    else if (!ok(verdict->line == 0, "%s", what))
+        diag("line %d", verdict->line);
+}
+#define CASE(what, fn, ...) run_case(what, fn, (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })
+
+/* Private zeroed memory, as a heap has for its slot. */
+__attribute__((unused))
+static struct hak_slot_full *slot_memory(void)
+{
+    void *p = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        bail("mmap: %m");
+    return p;
+}
+
+/* A mount namespace of our own: NULL, or what the kernel refused. */
+__attribute__((unused))
+static const char *own_mounts(void)
+{
+    uid_t uid = geteuid();
+    static char why[64];
+    if (unshare(uid ? CLONE_NEWNS | CLONE_NEWUSER : CLONE_NEWNS)) {
+        snprintf(why, sizeof why, "unshare: %s", strerror(errno));
+        return why;
+    }
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) {
+        snprintf(why, sizeof why, "mount: %s", strerror(errno));
+        return why;
+    }
+    return NULL;
+}
+
+__attribute__((unused))
+static uint64_t now_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+#endif
