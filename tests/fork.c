@@ -3,7 +3,6 @@
  * clone, which call no handlers, and after exec. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <glob.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -262,15 +261,8 @@ static void note_quick(pid_t pid)
 
 static void remove_segments(void)
 {
-    for (int i = 0; i < quick_made; i++) {
-        char pattern[64];
-        glob_t g;
-        snprintf(pattern, sizeof pattern, "/dev/shm/" HAK_SEG_PREFIX "%d.*", (int)quick[i]);
-        if (!glob(pattern, 0, NULL, &g))
-            for (size_t j = 0; j < g.gl_pathc; j++)
-                unlink(g.gl_pathv[j]);
-        globfree(&g);
-    }
+    for (int i = 0; i < quick_made; i++)
+        remove_segment(quick[i]);
     quick_made = quick_bad = 0;
 }
 

@@ -10,7 +10,10 @@
 #include <sys/syscall.h>
 #include "tests/seg.h"
 
-enum { WORKERS = 4, PAIRS = 1000, C0 = 0, C3 = 3 };
+enum { WORKERS = 4, PAIRS = 1000, C3 = 3 };
+
+/* More blocks than FastCache ever holds. */
+enum { BURST = 10000 };
 
 static struct seg s;
 
@@ -27,7 +30,7 @@ static struct worker {
     void (*work)(struct worker *);
     int pairs;
     size_t size;
-    void *foreign[4096];            /* blocks of the main thread, for the worker to free */
+    void *blocks[BURST];            /* what the worker has allocated, or is to free */
 } workers[WORKERS];
 
 static void *worker_main(void *arg)
@@ -68,13 +71,13 @@ static void pairs(struct worker *w, size_t size, int n)
 static void do_free_foreign(struct worker *w)
 {
     for (int i = 0; i < w->pairs; i++)
-        free(w->foreign[i]);
+        free(w->blocks[i]);
 }
 
 static void free_foreign(struct worker *w, size_t size, int n)
 {
     for (int i = 0; i < n; i++)
-        w->foreign[i] = malloc(size);
+        w->blocks[i] = malloc(size);
     w->pairs = n;
     tell(w, do_free_foreign);
 }
@@ -171,14 +174,16 @@ static void test_mask(uint64_t mask)
             l0 = hits(w, "heap_v2_hits", c) - l0;
             l1 = hits(w, "fast_cache_hits", c) - l1;
             pushed = hits(w, "heap_v2_pushes", c) - pushed;
-            int on = mask >> c & 1;
-            if (l0 == (on ? PAIRS : 0) && l1 == (on ? 0 : PAIRS) && pushed == (on ? PAIRS : 0))
+            /* A tick may fall among the pairs and empty what it finds: one call each is not a hit. */
+            int on = mask >> c & 1, most = PAIRS - 3;
+            if (on ? l0 >= (unsigned)most && l1 <= 3 && pushed == PAIRS
+                   : l0 == 0 && l1 >= (unsigned)most && pushed == 0)
                 continue;
             diag("C%u: %llu hits in TinyHeapV2, %llu in FastCache, %llu pushes", c,
                  (unsigned long long)l0, (unsigned long long)l1, (unsigned long long)pushed);
             wrong++;
         }
-    is(wrong, 0, "mask 0x%llx: TinyHeapV2 serves all of its classes' %d pairs and none of the others'",
+    is(wrong, 0, "mask 0x%llx: TinyHeapV2 serves the %d pairs of its classes and none of the others'",
        (unsigned long long)mask, PAIRS);
 }
 
@@ -203,9 +208,9 @@ static void test_enable(void)
 static void do_burst(struct worker *w)
 {
     for (int i = 0; i < w->pairs; i++)
-        w->foreign[i] = malloc(w->size);
+        w->blocks[i] = malloc(w->size);
     for (int i = 0; i < w->pairs; i++)
-        free(w->foreign[i]);
+        free(w->blocks[i]);
 }
 
 static void burst(struct worker *w, size_t size, int n)
@@ -219,7 +224,7 @@ static void test_leftover(void)
 {
     struct worker *w = &workers[0];
     set_everywhere("tiny.heap_v2.class_mask", 0xFE);
-    burst(w, 64, 1500);
+    burst(w, 64, BURST);
     uint64_t l0 = hits(w, "heap_v2_hits", C3), l1 = hits(w, "fast_cache_hits", C3);
     pairs(w, 64, PAIRS);
     is(hits(w, "heap_v2_hits", C3) - l0, PAIRS, "stealing: a freed block goes to TinyHeapV2 first");
@@ -233,11 +238,11 @@ static void test_leftover(void)
     ok(l0_share < PAIRS / 20 && l1_share > PAIRS / 20 * 19,
        "leftover: TinyHeapV2's share falls to %llu of %d, FastCache's rises to %llu",
        (unsigned long long)l0_share, PAIRS, (unsigned long long)l1_share);
-    burst(w, 64, 2000);
+    burst(w, 64, BURST);
     ok(hits(w, "heap_v2_leftover", C3) > left, "TinyHeapV2 takes what FastCache has no room for");
     is(hits(w, "heap_v2_pushes", C3), pushed, "and nothing else");
     l0 = hits(w, "heap_v2_hits", C3);
-    burst(w, 64, 2000);
+    burst(w, 64, BURST);
     ok(hits(w, "heap_v2_hits", C3) > l0, "which serves later calls");
     set_everywhere("tiny.heap_v2.leftover_mode", 0);
 }
@@ -247,11 +252,11 @@ static void test_front_direct(void)
     struct worker *w = &workers[0];
     set_everywhere("tiny.front_direct", 0);
     uint64_t in = hits(w, "sll_pushes", C3);
-    burst(w, 64, 2000);
+    burst(w, 64, BURST);
     ok(hits(w, "sll_pushes", C3) > in, "what overflows FastCache goes to the SLL");
     set_everywhere("tiny.front_direct", 1);
     in = hits(w, "sll_pushes", C3);
-    burst(w, 64, 2000);
+    burst(w, 64, BURST);
     is(hits(w, "sll_pushes", C3), in, "Front-Direct: no block sees the SLL");
     set_everywhere("tiny.front_direct", 0);
 }

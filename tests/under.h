@@ -10,6 +10,7 @@
 
 
 #include <dlfcn.h>
+#include <glob.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -130,6 +131,19 @@ static const char *ending(int status)
     return s;
 }
 
+/* A child that ended without exit() leaves its segment behind. */
+__attribute__((unused))
+static void remove_segment(pid_t pid)
+{
+    char pattern[64];
+    glob_t g;
+    snprintf(pattern, sizeof pattern, "/dev/shm/hakmem.%d.*", (int)pid);
+    if (!glob(pattern, 0, NULL, &g))
+        for (size_t i = 0; i < g.gl_pathc; i++)
+            unlink(g.gl_pathv[i]);
+    globfree(&g);
+}
+
 /* Run fn in a forked child, which exits with its value; how that ended. */
 __attribute__((unused))
 static const char *in_child(int (*fn)(void))
@@ -140,6 +154,7 @@ static const char *in_child(int (*fn)(void))
         _exit(fn());
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         bail("fork: %m");
+    remove_segment(pid);
     return ending(status);
 }
 

@@ -1,0 +1,76 @@
+/* misuse.c: a pointer that is no block is recognised before anything behind it is touched; the
+ * program ends with one line that says what was wrong with which pointer. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/mman.h>
+#include "tests/under.h"
+
+static char in_data[64] = "data";
+
+/* gcc knows that these are not malloc's. */
+static void (*volatile call_free)(void *) = free;
+static void *(*volatile call_realloc)(void *, size_t) = realloc;
+static size_t (*volatile call_usable)(void *) = malloc_usable_size;
+
+static void do_free(void *p) { call_free(p); }
+static void do_realloc(void *p) { call_realloc(p, 100); }
+static void do_free_twice(void *p) { call_free(p); call_free(p); }
+
+/* What a child says on standard error when it misuses p, and how it ends. */
+static void dies(void (*misuse)(void *), void *p, const char *message, const char *what)
+{
+    int fd[2], status;
+    char want[128], got[512];
+    snprintf(want, sizeof want, "hakmem: %s: %p\n", message, p);
+    if (pipe(fd))
+        bail("pipe: %m");
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fd[1], 2);
+        misuse(p);
+        _exit(0);
+    }
+    close(fd[1]);
+    ssize_t n = read(fd[0], got, sizeof got - 1);
+    got[n > 0 ? n : 0] = '\0';
+    close(fd[0]);
+    waitpid(pid, &status, 0);
+    remove_segment(pid);
+    is_str(got, want, "%s: the message", what);
+    is_str(ending(status), "signal 6", "%s: the end", what);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    run_under_hakmem(argv);
+    const char *not_free = "free(): not a block in use", *not_realloc = "realloc(): not a block in use";
+    char on_stack[64];
+    char *mapping = mmap(NULL, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *unmapped = mmap(NULL, 4 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *large = malloc(200000), *huge = malloc(5000000);
+
+    dies(do_free, on_stack, not_free, "a local variable");
+    dies(do_free, in_data, not_free, "a static one");
+    dies(do_free, (void *)(uintptr_t)&main, not_free, "code");
+    dies(do_free, mapping, not_free, "another mapping");
+    dies(do_free, mapping + 64, not_free, "the middle of it");
+    dies(do_free, unmapped + (2 << 20), not_free, "memory that must not be touched");
+    dies(do_free, (void *)16, not_free, "a small number");
+    dies(do_free, (void *)(uintptr_t)0x7FFFFFFFF000, not_free, "the end of the address space");
+    dies(do_free, (void *)(UINTPTR_MAX & ~(uintptr_t)15), not_free, "-16");
+    dies(do_free, (void *)((uintptr_t)1 << 52), not_free, "an address that can't be");
+    dies(do_free, large + 16, not_free, "the middle of a large block");
+    dies(do_free, large + 65536, not_free, "another slab of it");
+    dies(do_free, huge + 4096, not_free, "the middle of a huge block");
+    dies(do_free_twice, large, not_free, "a large block freed twice");
+    dies(do_free_twice, huge, not_free, "a huge block freed twice");
+    dies(do_realloc, on_stack, not_realloc, "realloc of a local variable");
+    dies(do_realloc, mapping, not_realloc, "of another mapping");
+    dies(do_realloc, huge + 4096, not_realloc, "of the middle of a huge block");
+    is(call_usable(on_stack), 0, "malloc_usable_size of a local variable");
+    is(call_usable(mapping), 0, "of another mapping");
+    free(large);
+    free(huge);
+    return tap_done();
+}
