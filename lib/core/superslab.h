@@ -39,12 +39,14 @@ struct block {                          /* in an SLL, a batch or a queue a block
 enum slab_kind { SLAB_FREE, SLAB_BIN, SLAB_LARGE };
 enum slab_list { ON_NONE, ON_AVAIL, ON_FULL };
 
+/* The number of a block by its offset from the base is exact: with offset = k * size < 2^32 and
+ * magic = (2^32 + e) / size, e < size, offset * magic = k * 2^32 + k * e, and k * e < 2^32. */
 struct slab {
     char *base;                         /* first byte of the run */
     uint64_t *map;                      /* bit i: block i was given back; from `carved` on all 0 */
     struct heap *_Atomic owner;         /* whose; NULL for large and free */
     struct slab *next, *prev;           /* in one of the owner's lists */
-    uint32_t magic;                     /* ceil(2^32 / size): block_number */
+    uint32_t magic;                     /* ceil(2^32 / size): a block's number is offset * magic >> 32 */
     uint16_t size;                      /* bytes of a block */
     uint16_t capacity;                  /* blocks in the run */
     uint16_t carved;                    /* blocks ever handed out, from the start of the run on */
@@ -58,13 +60,6 @@ struct slab {
     uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
 };
 _Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
-
-/* Exact where `offset` is a multiple of size below 2^32: with offset = k * size and magic =
- * (2^32 + e) / size, e < size, offset * magic = k * 2^32 + k * e, and k * e < 2^32. */
-hak_inline unsigned block_number(const struct slab *slab, const void *p)
-{
-    return (unsigned)((uint64_t)((uintptr_t)p - (uintptr_t)slab->base) * slab->magic >> 32);
-}
 
 #define MAP_BITS_SMALL (SLAB_SIZE / 64)         /* a slab of 64-byte blocks, or any run of larger ones */
 #define MAP_BITS_MAX   (SLAB_SIZE / 8)

@@ -163,33 +163,48 @@ static hak_cold _Noreturn void twice(void *p)
     hak_die("free(): block freed twice, or not the start of a block", p);
 }
 
-void slabs_put(struct heap *h, struct slab *slab, void *p)
+/* Gives back those of the n blocks, from the first on, that lie in one slab; how many they were. */
+static unsigned put_run(struct heap *h, struct slab *slab, void **blocks, unsigned n)
 {
-    unsigned i = block_number(slab, p), w = i / 64;
-    uint64_t bit = (uint64_t)1 << (i % 64);
+    const uintptr_t base = (uintptr_t)slab->base, bytes = slab->run * SLAB_SIZE;
+    const unsigned carved = slab->carved, size = slab->size;
+    uint64_t *const map = slab->map, magic = slab->magic;
+    unsigned first = slab->first, k = 0;
 
     hak_assert(slab->kind == SLAB_BIN);
-    if (unlikely(slab->map[w] & bit || i >= slab->carved ||
-                 (char *)p != slab->base + (size_t)i * slab->size))
-        twice(p);
-    slab->map[w] |= bit;
-    if (w < slab->first)
-        slab->first = (uint8_t)w;
+    for (; k < n; k++) {
+        uintptr_t offset = (uintptr_t)blocks[k] - base;
+        if (offset >= bytes)
+            break;
+        unsigned i = (unsigned)(offset * magic >> 32), w = i / 64;
+        uint64_t bit = (uint64_t)1 << (i % 64);
+        if (unlikely(map[w] & bit || i >= carved || i * size != offset))
+            twice(blocks[k]);
+        map[w] |= bit;
+        if (w < first)
+            first = w;
+    }
+    slab->first = (uint8_t)first;
+    slab->used = (uint16_t)(slab->used - k);
     if (unlikely(slab->list == ON_FULL)) {
         full_remove(h, slab);
         avail_push(h, slab);
     }
-    if (unlikely(--slab->used == 0))
+    if (unlikely(slab->used == 0))
         slab_emptied(h, slab);
+    return k;
 }
 
-/* Blocks of this heap; neighbours in the array are mostly neighbours in a slab. */
+void slabs_put(struct heap *h, struct slab *slab, void *p)
+{
+    put_run(h, slab, &p, 1);
+}
+
+/* Blocks of this heap; neighbours in the array are often neighbours in a slab. */
 static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
-    struct slab_cursor at = { 0 };
-
-    for (unsigned i = 0; i < n; i++)
-        slabs_put(h, slab_at(&at, blocks[i]), blocks[i]);
+    for (unsigned k = 0; k < n; )
+        k += put_run(h, slab_of(blocks[k]), blocks + k, n - k);
     COUNT(h->slot.row[bin].returned, n);
 }
 

@@ -215,8 +215,8 @@ hak_inline void heap_free(void *p)
             heap_overflow(p, h, b);
             return;
         }
+        b->l1_n = k + 1;
         b->l1[k] = p;
-        b->l1_n++;
         COUNT(row_of(b)->l1_pushes, 1);
     }
     if (unlikely(--h->hot.countdown == 0))
