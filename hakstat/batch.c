@@ -217,22 +217,38 @@ static void sleep_until(struct timespec *at, unsigned ms)
         ;
 }
 
+/* Takes a sample, of the process that follows if this one has ended.  False: there is none. */
+static bool next_sample(struct view *v, struct timespec *at)
+{
+    for (;;) {
+        if (v->seg != NULL && v->ended[0] == '\0') {
+            view_sample(v);
+            if (v->ended[0] == '\0')
+                return true;
+        }
+        if (view_go_on(v))
+            continue;
+        if (v->follow == NULL)
+            return false;
+        sleep_until(at, v->interval_ms);
+    }
+}
+
 int batch_run(struct view *v, enum format format, unsigned long count, struct shm_error *err)
 {
+    unsigned long printed = 0;
     struct timespec at;
 
     clock_gettime(CLOCK_MONOTONIC, &at);
-    if (!v->cumulative)
-        view_sample(v);
-    for (unsigned long i = 0; (count == 0 || i < count) && v->ended[0] == '\0'; i++) {
-        if (i > 0 || !v->cumulative)
-            sleep_until(&at, v->interval_ms);
-        view_sample(v);
-        if (v->ended[0] != '\0')
-            break;
-        print_sample(v, format, i == 0);
+    for (;; sleep_until(&at, v->interval_ms)) {
+        if (!next_sample(v, &at))
+            return shm_fail(err, SHM_EGONE, "%s", v->ended);
+        if (v->before == NULL && !v->cumulative)
+            continue;                           /* a rate takes two */
+        print_sample(v, format, printed == 0);
         if (fflush(stdout) != 0 || ferror(stdout))
             return shm_fail(err, SHM_EIO, "standard output: %s", strerror(errno));
+        if (++printed == count)
+            return SHM_OK;
     }
-    return v->ended[0] != '\0' ? shm_fail(err, SHM_EGONE, "%s", v->ended) : SHM_OK;
 }

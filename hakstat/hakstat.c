@@ -22,12 +22,14 @@ struct options {
 };
 
 static const char usage[] =
-    "usage: hakstat [-p PID | -c GLOB] [-s SCREEN] [-d SECONDS] [--cumulative] [--readonly]\n"
-    "               [--ascii] [--mono]\n"
-    "       hakstat -b [-j | --csv] [-n COUNT] [-d SECONDS] [-s SCREEN] [-p PID | -c GLOB]\n"
+    "usage: hakstat [-p PID | -c GLOB | --follow GLOB] [-s SCREEN] [-d SECONDS]\n"
+    "               [--cumulative] [--readonly] [--ascii] [--mono]\n"
+    "       hakstat -b [-j | --csv] [-n COUNT] [-p PID | -c GLOB | --follow GLOB]\n"
+    "               [-s SCREEN] [-d SECONDS] [--cumulative]\n"
     "\n"
     "  -p, --pid PID       watch this process; without it, the only one under libhakmem\n"
     "  -c, --comm GLOB     watch the process of this name\n"
+    "      --follow GLOB   the newest process of this name, and the next one when it ends\n"
     "  -s, --screen NAME   classes, threads, superslabs, knobs, latencies or events\n"
     "  -d, --delay SECONDS time between samples [1]\n"
     "      --cumulative    counts since the start instead of rates\n"
@@ -97,7 +99,7 @@ static unsigned screen_named(const struct options *o, const char *name)
            "a screen: classes, threads, superslabs, knobs, latencies or events");
 }
 
-enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO };
+enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW };
 
 static void parse_option(struct options *o, struct view *v, int opt)
 {
@@ -113,6 +115,7 @@ static void parse_option(struct options *o, struct view *v, int opt)
     case OPT_CUMULATIVE: v->cumulative = true; break;
     case OPT_READONLY: v->readonly = true; break;
     case OPT_ASCII: o->ascii = true; break;
+    case OPT_FOLLOW: v->follow = optarg; break;
     case OPT_MONO: o->mono = true; break;
     case 'h': fputs(usage, stdout); exit(0);
     case 'V': puts("hakstat " PACKAGE_VERSION); exit(0);
@@ -128,6 +131,7 @@ static void parse(struct options *o, struct view *v, int argc, char **argv)
         { "count", required_argument, NULL, 'n' }, { "batch", no_argument, NULL, 'b' },
         { "json", no_argument, NULL, 'j' }, { "csv", no_argument, NULL, OPT_CSV },
         { "cumulative", no_argument, NULL, OPT_CUMULATIVE },
+        { "follow", required_argument, NULL, OPT_FOLLOW },
         { "readonly", no_argument, NULL, OPT_READONLY },
         { "ascii", no_argument, NULL, OPT_ASCII }, { "mono", no_argument, NULL, OPT_MONO },
         { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -147,8 +151,11 @@ static void choose(const struct options *o, struct view *v)
     struct shm_proc *list;
     struct shm_error err;
     size_t count;
-    int code = shm_targets(&o->target, &list, &count, &err);
+    int code;
 
+    if (v->follow != NULL)
+        return;                                 /* the loops look for it */
+    code = shm_targets(&o->target, &list, &count, &err);
     if (code == SHM_EUSAGE && !o->batch) {
         v->screen = SCREEN_PROCESSES;
         return;

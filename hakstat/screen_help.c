@@ -1,5 +1,4 @@
 /* screen_help.c: the keys, from their table. */
-#include "hakstat/draw.h"
 #include "hakstat/screens.h"
 
 static const struct column columns[] = {
@@ -23,13 +22,4 @@ static void fill(const struct span *span, struct table *table)
     }
 }
 
-/* The whole text, where the column was too narrow. */
-static void detail(const struct span *span, const struct row *chosen, int row)
-{
-    (void)span;
-    draw_wrapped(row, 2, INK_DIM, chosen->cell[1].text);
-}
-
-const struct screen screen_help = {
-    .name = "help", COLUMNS(columns), .fill = fill, .detail = detail, .detail_rows = 2,
-};
+const struct screen screen_help = { .name = "help", COLUMNS(columns), .fill = fill };

@@ -138,6 +138,38 @@ int view_attach(struct view *v, const struct shm_proc *proc, struct shm_error *e
     return SHM_OK;
 }
 
+/* The newest of the processes that target names. */
+static bool newest(const struct shm_target *target, struct shm_proc *proc)
+{
+    struct shm_proc *list;
+    size_t count;
+
+    if (shm_targets(target, &list, &count, NULL) != SHM_OK)
+        return false;
+    *proc = list[0];
+    for (size_t i = 1; i < count; i++)
+        if (list[i].born_ns > proc->born_ns)
+            *proc = list[i];
+    free(list);
+    return true;
+}
+
+bool view_go_on(struct view *v)
+{
+    struct shm_target same = { .pid = v->seg != NULL ? v->seg->proc.pid : 0, .all = true };
+    struct shm_target named = { .comm = v->follow, .all = true };
+    struct shm_error err;
+    struct shm_proc proc;
+    bool found = same.pid != 0 && newest(&same, &proc);
+
+    if (!found && v->follow != NULL)
+        found = newest(&named, &proc);
+    if (!found || view_attach(v, &proc, &err) != SHM_OK)
+        return false;
+    view_say(v, INK_TEXT, "now pid %d, %s", proc.pid, proc.comm);
+    return true;
+}
+
 void view_free(struct view *v)
 {
     forget_snaps(v);
@@ -149,32 +181,33 @@ static void sample_if_due(struct view *v)
 {
     uint64_t now = now_ms();
 
-    if (v->seg == NULL || v->paused || v->ended[0] != '\0' || now < v->due_ms)
+    if (v->paused || now < v->due_ms)
         return;
-    view_sample(v);
     v->due_ms = now + v->interval_ms;
+    if ((v->seg != NULL && v->ended[0] == '\0') || view_go_on(v))
+        view_sample(v);
 }
 
 /* ---- The frame -------------------------------------------------------------------------------- */
 
 static void draw_title(const struct view *v)
 {
-    char right[80];
+    char right[40];
     int col = draw_text(ROW_TITLE, 0, INK_HEAD, " hakstat");
 
     if (v->seg != NULL) {
         uint64_t end = v->now != NULL ? v->now->boot_ns : v->seg->header.born_ns;
         uint64_t up = (end - v->seg->header.born_ns) / 1000000000;
 
-        col = draw_text(ROW_TITLE, col, INK_HEAD, "  %s  pid %d  up %" PRIu64 ":%02u:%02u",
+        col = draw_text(ROW_TITLE, col, INK_HEAD, "  %s  pid %d  up %" PRIu64 ":%02u:%02u%s",
                         v->seg->proc.comm, v->seg->proc.pid, up / 3600,
-                        (unsigned)(up / 60 % 60), (unsigned)(up % 60));
+                        (unsigned)(up / 60 % 60), (unsigned)(up % 60),
+                        v->ended[0] != '\0' ? "  ENDED" : v->paused ? "  PAUSED" : "");
     }
-    snprintf(right, sizeof right, "%s%s  every %g s ",
-             v->ended[0] != '\0' ? "ENDED" : v->paused ? "PAUSED" : "",
-             v->cumulative ? v->reset != NULL ? "  since reset" : "  since start" : "",
+    snprintf(right, sizeof right, "  %s  every %g s ",
+             !v->cumulative ? "" : v->reset != NULL ? "since reset" : "since start",
              v->interval_ms / 1000.0);
-    if (draw_width() - (int)strlen(right) > col)
+    if (draw_width() - (int)strlen(right) >= col)
         draw_text(ROW_TITLE, draw_width() - (int)strlen(right), INK_HEAD, "%s", right);
     draw_ground(ROW_TITLE, INK_HEAD);
 }
@@ -483,6 +516,8 @@ void view_draw(struct view *v)
     }
     if (v->now != NULL || !screen->needs_process)
         draw_table(v, screen, v->now != NULL ? &span : NULL);
+    else if (v->follow != NULL)
+        draw_text(ROW_TABLE, 0, INK_WARN, "Waiting for a process named '%s'.", v->follow);
     else
         draw_text(ROW_TABLE, 0, INK_WARN, "No process is watched; o lists those there are.");
     draw_bottom(v);
@@ -495,7 +530,7 @@ static int wait_ms(const struct view *v)
 {
     uint64_t now = now_ms();
 
-    if (v->seg == NULL || v->paused || v->ended[0] != '\0')
+    if (v->paused)
         return (int)v->interval_ms;
     return now < v->due_ms ? (int)(v->due_ms - now) : 0;
 }

@@ -36,6 +36,7 @@ struct view {
     struct shm_seg *seg;                /* NULL: no process chosen yet */
     struct shm_snap *before, *now, *reset;      /* NULL where there is none */
     char ended[480];                    /* why there are no newer figures; "": there are */
+    const char *follow;                 /* --follow: name of the process to go on with; NULL: none */
     uint64_t rss_bytes;
     struct hak_trace_record events[EVENTS_MOST];    /* the newest of the ring, oldest first */
     size_t event_count;
@@ -61,6 +62,10 @@ void view_run(struct view *view);
 
 /* Watches `proc` from now on.  On an error nothing has changed. */
 int view_attach(struct view *view, const struct shm_proc *proc, struct shm_error *err);
+
+/* Where the process has ended: goes on with what its pid has become by exec, or with the newest
+ * process of the name that is followed.  False: there is none. */
+bool view_go_on(struct view *view);
 
 /* Gives everything back. */
 void view_free(struct view *view);

@@ -47,7 +47,7 @@ is "$code|$out" '2|' 'an unknown option: exit code 2, nothing on standard output
 run --version
 is "$code|$out" "0|hakstat $("$hakctl" --version | sed 's/.* //')" '--version is that of hakctl'
 run --help
-is "$code|${out%%$'\n'*}" '0|usage: hakstat [-p PID | -c GLOB] [-s SCREEN] [-d SECONDS] [--cumulative] [--readonly]' \
+is "$code|${out%%$'\n'*}" '0|usage: hakstat [-p PID | -c GLOB | --follow GLOB] [-s SCREEN] [-d SECONDS]' \
     '--help: the usage, on standard output'
 
 # The only process; text.  Three threads: the sum of k is 6.
@@ -143,6 +143,22 @@ stop "$pid"
 wait "$watcher"
 is "$?|$(cat "$tmp/err")" "3|hakstat: pid $pid: the process has ended" 'it ends with the process, and says so'
 fails 3 "$pid" "the process has ended; 'hakctl stats -p $pid' shows its last figures" -p "$pid"
+
+# --follow: waits, goes on with the next.
+"$hakstat" -j -d 0.05 --follow 'fixture*' >"$tmp/out" 2>"$tmp/err" &
+watcher=$!
+tap_pids+=("$watcher")
+pids_seen() { jq -r .pid "$tmp/out" | uniq | paste -sd' '; }
+saw() { [ "$(pids_seen)" = "$1" ]; }
+start threads=1
+ok '--follow: waits for a process of that name' wait_until saw "$pid"
+first=$pid
+stop "$pid"
+start threads=2
+ok '--follow: goes on with the next one' wait_until saw "$first $pid"
+is "$(tail -1 "$tmp/out" | jq .threads)" 2 'and shows it'
+kill "$watcher"
+stop "$pid"
 start abi=2
 fails 7 "$pid" 'its segment has ABI 2, this tool knows ABI 1' -p "$pid"
 stop "$pid"

@@ -5,7 +5,8 @@
 #   type_keys KEY…               keys by tmux's names (Enter, Tab, PgUp) or one character
 #   type_text TEXT               as it is
 #   screen                       the screen, with runs of blanks as one
-#   sees TEXT DESCRIPTION        one result: TEXT is on the screen, now or within 30 seconds
+#   sees TEXT DESCRIPTION        one result: TEXT is on the screen, now or within 30 seconds; it
+#                                may go over the end of a row
 #   sees_no TEXT DESCRIPTION     one result: TEXT has left it
 #   screen_close                 end the terminal and what runs in it
 #
@@ -13,17 +14,19 @@
 # terminal's settings before and after it.
 need tmux tmux
 
-in_tmux() { tmux -S "$tmp/tmux" -f /dev/null "$@"; }
+screens=0           # a server each: one that ends holds its socket for a while
+in_tmux() { tmux -S "$tmp/tmux.$screens" -f /dev/null "$@"; }
 
 screen_open() {
     local size=$1
     shift
     screen_close
+    screens=$((screens + 1))
     rm -f "$tmp/before" "$tmp/after"
     printf -v command '%q ' "$@"
     in_tmux -u start-server \; set -g default-terminal screen-256color \; set -g escape-time 0 \; \
         new-session -d -x "${size%x*}" -y "${size#*x}" \
-        "bash -c 'stty -g >$tmp/before; echo before; $command; echo exit \$?; stty -g >$tmp/after; read -r'"
+        "bash -c 'trap : INT; stty -g >$tmp/before; echo before; $command; echo exit \$?; stty -g >$tmp/after; read -r'"
 }
 screen_size() { in_tmux resize-window -x "${1%x*}" -y "${1#*x}"; }
 screen_close() { in_tmux kill-server 2>/dev/null; }
@@ -31,7 +34,7 @@ type_keys() { in_tmux send-keys "$@"; }
 type_text() { in_tmux send-keys -l "$1"; }
 screen() { in_tmux capture-pane -p | tr -s ' ' | sed 's/ $//'; }
 
-screen_has() { [[ $(screen) == *"$1"* ]]; }
+screen_has() { [[ $(screen | tr -s ' \n' ' ') == *"$1"* ]]; }
 screen_has_not() { ! screen_has "$1"; }
 sees() {
     wait_until screen_has "$1"

@@ -1,0 +1,102 @@
+# hakstat_live.sh: hakstat on processes under the library: what is on the screen is what hakctl says
+# of the same time, a knob that is edited on screen changes the process, exec is followed.
+. "$(dirname "$0")/tap.sh"
+. "$HAK_SRC/tests/puppet.sh"
+. "$HAK_SRC/tests/screen.sh"
+need jq jq
+
+classes() { jq -c '.classes[] | [.class, .allocs, .frees, .heap_v2_hits, .fast_cache_hits, .slow_allocs]' "$1"; }
+# The rows that the screen must show for what happened between two readings of hakctl.
+expected_rows() {
+    paste <(classes "$tmp/from") <(classes "$tmp/to") | jq -rs '
+        def pct(p; whole): (1000 * p / whole | round) / 10 | tostring | if test("\\.") then . else . + ".0" end;
+        [range(0; length; 2) as $i | [.[$i], .[$i + 1]]] | .[]
+        | [.[1][0]] + [range(1; 6) as $k | .[1][$k] - .[0][$k]] | select(.[1] > 0)
+        | "\(.[0]) \(.[1]) \(.[2]) \(pct(.[3]; .[1])) \(pct(.[4]; .[1])) \(pct(.[5]; .[1]))"'
+}
+# The same rows of the screen: without the size and what comes after the shares.
+screen_rows() { screen | sed -nE 's/^(C[0-7]|mid|large|huge) [^ ]+ ([0-9]+ [0-9]+( [0-9.]+){3}) .*/\1 \2/p' | grep -v ' 0 0 '; }
+rows_agree() { [ "$(screen_rows)" = "$(expected_rows)" ]; }
+set_knob() {    # ROWS-DOWN VALUE: on the knobs screen
+    type_keys 4 Home
+    local i
+    for ((i = 0; i < $1; i++)); do type_keys Down; done
+    type_keys Enter
+    sees ' = ' "a value for knob $1 is asked for"
+    type_text "$2"
+    type_keys Enter
+}
+row_of() { sed -nE 's/^KNOB\([^"]*"([^"]*)".*/\1/p' "$HAK_SRC/abi/knobs.def" | grep -nx "$1" | cut -d: -f1; }
+mask=$(($(row_of tiny.heap_v2.class_mask) - 1))
+trace=$(($(row_of trace.ring) - 1))
+
+puppet_start
+order threads 2
+order pairs 1 16 100
+screen_open 100x40 "$hakstat" -p "$puppet" -d 0.1 --cumulative
+sees '[1 classes]' 'a process under the library'
+sees "puppet pid $puppet" 'by its name'
+
+type_keys 0
+sees 'since reset' 'counts start here'
+stats "$tmp/from"
+order pairs 0 16 700
+order pairs 1 16 40
+order pairs 1 100 5000
+order alloc 2 3000 60
+order alloc 2 100000 3
+order free 2 2
+stats "$tmp/to"
+ok 'the screen has the rows of hakctl -j stats, to the last call' wait_until rows_agree ||
+    diag "$(screen_rows)"$'\n--\n'"$(expected_rows)"
+like "$(screen_rows)" 'C1 740 740' 'of 740 pairs of 16 bytes, for one'
+
+set_knob "$mask" 0
+sees "tiny.heap_v2.class_mask: 0xFE -> 0x0 (generation 1, applied by 0/0 threads, 3 idle)" \
+    'mask 0x0 is set: every thread sleeps'
+order pairs 0 16 3000
+order pairs 1 16 3000
+order pairs 2 16 3000
+sees 'generation 1 applied by 3/3' 'they apply it when they move'
+is "$("$hakctl" get -n tiny.heap_v2.class_mask -p "$puppet")" 0x0 'the process has it'
+type_keys 1 0
+stats "$tmp/from"
+order pairs 0 16 1000
+order pairs 0 8 1000
+stats "$tmp/to"
+ok 'the screen and hakctl agree' wait_until rows_agree
+like "$(screen_rows)" 'C1 1000 1000 0.0 ' 'with mask 0x0 C1 takes no L0 hit'
+set_knob "$mask" 0xE
+sees '0x0 -> 0xE (generation 2, applied by ' 'mask 0xE is set'
+order pairs 0 16 3000
+type_keys 1 0
+stats "$tmp/from"
+order pairs 0 16 1000
+order pairs 0 8 1000
+stats "$tmp/to"
+ok 'the screen and hakctl agree again' wait_until rows_agree
+like "$(screen_rows)" 'C0 1000 1000 0.0 .*'$'\n''C1 1000 1000 (99|100)\.' 'with mask 0xE C1 takes L0 hits, C0 does not'
+
+set_knob "$trace" 1
+sees 'trace.ring: 0 -> 1' 'the trace ring is switched on'
+order pairs 0 16 3000
+order alloc 0 500 2000
+type_keys 6
+sees ' refill C6 512 ' 'events: refills of C6'
+sees 'knob apply' 'events: the knob'
+type_keys /
+type_text apply
+sees_no 'refill C6' 'events are filtered like others'
+type_keys Enter '\' 2
+sees "$puppet puppet" 'threads: by their kernel names'
+order end 1
+sees 'ended' 'a thread that ends'
+
+order exec
+sees "now pid $puppet, puppet" 'exec: the screen goes on with what the process has become'
+type_keys 1 c
+sees 'generation 0 applied by 1/1' 'whose knobs are those at start'
+puppet_end
+sees 'the process has ended' 'its end is said'
+screen_close
+done_testing
