@@ -17,6 +17,13 @@
 
 #define SKIPPED (-1)
 
+__attribute__((unused)) static const uint64_t default_of[] = {
+#define KNOB(id, name, type, context, unit, min, max, def, alias, help) def,
+#include "abi/knobs.def"
+#undef KNOB
+};
+#define DEFAULT(id) default_of[HAK_KNOB_##id]
+
 /* In a case: ends it, as failed in this line. */
 #define need(e) do { if (!(e)) return __LINE__; } while (0)
 

@@ -486,7 +486,7 @@ static int prints_statistics(void)
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "exec") == 0)
-        return exec_role(argv[2]);
+        _exit(exec_role(argv[2]));
 
     CASE("400 slots taken by 8 threads at once: each one's own, each visible", many_slots);
     CASE("the segment takes less than 2 MiB of address space", little_address_space);

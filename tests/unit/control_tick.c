@@ -48,7 +48,7 @@ static int accepted(void)
     start();
     need(hak_tick(&mine) && mine.epoch == 1 && mine.generation == 0 && !hak_tick(&mine));
     need(ask("tiny.heap_v2.class_mask", 0xE) == 1);
-    need(seg_value(&s, "tiny.heap_v2.class_mask") == 0xFE && s.state->examined == 0);
+    need(seg_value(&s, "tiny.heap_v2.class_mask") == DEFAULT(heap_v2_class_mask) && s.state->examined == 0);
     need(hak_tick(&mine));
     need(mine.epoch == 2 && mine.generation == 1 && mine.knobs.heap_v2_class_mask == 0xE);
     need(s.state->generation == 1 && s.state->examined == 1 && s.state->epoch == 2);
@@ -59,7 +59,7 @@ static int accepted(void)
     need(origin("tiny.front_direct")->from == HAK_FROM_DEFAULT);
     need(!hak_tick(&mine));
     need(hak_tick(&other) && other.epoch == 2 && other.generation == 1);
-    need(other.knobs.heap_v2_class_mask == 0xE && other.knobs.sll_drain_interval == 2048);
+    need(other.knobs.heap_v2_class_mask == 0xE && other.knobs.sll_drain_interval == DEFAULT(sll_drain_interval));
     need(!hak_tick(&other));
     need(ask("tiny.heap_v2.class_mask", 0xE) == 2);     /* no change, but a generation to acknowledge */
     need(hak_tick(&mine) && mine.generation == 2);
@@ -73,11 +73,11 @@ static int refused(void)
     start();
     hak_tick(&o);
     uint64_t g = ask("tiny.heap_v2.class_mask", 0x100);
-    s.control->values[g & 1][HAK_KNOB_front_direct] = 1;        /* legal, and must not get through */
+    s.control->values[g & 1][HAK_KNOB_front_direct] ^= 1;       /* legal, and must not get through */
     need(!hak_tick(&o) && s.state->generation == 0 && s.state->examined == g && s.state->epoch == 1);
     need(s.state->refused == g && s.state->refused_reason == HAK_REFUSED_RANGE);
     need(s.state->refused_knob == HAK_KNOB_heap_v2_class_mask && s.state->refused_value == 0x100);
-    need(seg_value(&s, "tiny.front_direct") == 0 && seg_global(&s, "generations_refused") == 1);
+    need(seg_value(&s, "tiny.front_direct") == DEFAULT(front_direct) && seg_global(&s, "generations_refused") == 1);
     need(!hak_tick(&o) && seg_global(&s, "generations_refused") == 1);
 
     g = ask("shm.mode", 0640);
@@ -90,11 +90,11 @@ static int refused(void)
     g = ask("tiny.sll.drain_interval", UINT64_MAX);
     need(!hak_tick(&o) && s.state->refused == g && s.state->refused_value == UINT64_MAX);
 
-    g = ask("tiny.front_direct", 1);
+    g = ask("tiny.front_direct", !DEFAULT(front_direct));
     for (unsigned i = HAK_KNOBS; i < HAK_VALUES_MAX; i++)       /* knobs of a later version */
         s.control->values[g & 1][i] = UINT64_MAX;
-    need(hak_tick(&o) && o.generation == g && o.knobs.front_direct == 1);
-    need(o.knobs.heap_v2_class_mask == 0xFE && o.knobs.sll_drain_interval == 2048);
+    need(hak_tick(&o) && o.generation == g && o.knobs.front_direct == !DEFAULT(front_direct));
+    need(o.knobs.heap_v2_class_mask == DEFAULT(heap_v2_class_mask) && o.knobs.sll_drain_interval == DEFAULT(sll_drain_interval));
     return 0;
 }
 
@@ -107,10 +107,10 @@ static int backwards(void)
     s.control->generation = UINT64_MAX - 1;
     memcpy(s.control->values[0], s.state->values, sizeof s.state->values);
     need(hak_tick(&o) && o.generation == UINT64_MAX - 1);
-    need(ask("tiny.front_direct", 1) == UINT64_MAX);
-    need(hak_tick(&o) && o.generation == UINT64_MAX && o.knobs.front_direct == 1);
-    need(ask("tiny.front_direct", 0) == 0);
-    need(hak_tick(&o) && o.generation == 0 && o.knobs.front_direct == 0 && s.state->generation == 0);
+    need(ask("tiny.front_direct", !DEFAULT(front_direct)) == UINT64_MAX);
+    need(hak_tick(&o) && o.generation == UINT64_MAX && o.knobs.front_direct == !DEFAULT(front_direct));
+    need(ask("tiny.front_direct", DEFAULT(front_direct)) == 0);
+    need(hak_tick(&o) && o.generation == 0 && o.knobs.front_direct == DEFAULT(front_direct));
     return 0;
 }
 
@@ -158,8 +158,8 @@ static int revert_on_time(void)
     need(s.state->revert_ns == 0 && s.state->generation == 2 && s.state->epoch == 4);
     need(seg_value(&s, "tiny.bump_chunk") == 9 && origin("tiny.bump_chunk")->from == HAK_FROM_REVERT);
     need(origin("tiny.bump_chunk")->pid == getpid() && origin("tiny.bump_chunk")->ns > 5678);
-    need(ask("tiny.front_direct", 1) == 3);             /* based on the values put back */
-    need(hak_tick(&o) && o.knobs.bump_chunk == 9 && o.knobs.front_direct == 1);
+    need(ask("tiny.front_direct", !DEFAULT(front_direct)) == 3);             /* based on the values put back */
+    need(hak_tick(&o) && o.knobs.bump_chunk == 9 && o.knobs.front_direct == !DEFAULT(front_direct));
     return 0;
 }
 
@@ -171,7 +171,7 @@ static int revert_too_late(void)
     start();
     hak_tick(&o);
     ask_until("tiny.bump_chunk", 8, 1);
-    need(hak_tick(&o) && o.generation == 1 && o.knobs.bump_chunk == 256 && o.epoch == 3);
+    need(hak_tick(&o) && o.generation == 1 && o.knobs.bump_chunk == DEFAULT(bump_chunk) && o.epoch == 3);
     need(s.state->generation == 1 && s.state->examined == 1 && s.state->revert_ns == 0);
     return 0;
 }
@@ -185,7 +185,7 @@ static int revert_cancelled(void)
     hak_tick(&o);
     ask_until("tiny.bump_chunk", 8, at = now_ns(CLOCK_BOOTTIME) + 20000000);
     need(hak_tick(&o) && o.knobs.bump_chunk == 8);
-    ask("tiny.front_direct", 1);
+    ask("tiny.front_direct", !DEFAULT(front_direct));
     need(hak_tick(&o) && s.state->revert_ns == 0);
     while (now_ns(CLOCK_BOOTTIME) <= at)
         ;
@@ -209,7 +209,7 @@ static int revert_taken_over(void)
     need(!hak_tick(&o) && s.state->refused == g);
     while (now_ns(CLOCK_BOOTTIME) <= at)
         ;
-    need(hak_tick(&o) && o.knobs.bump_chunk == 256);
+    need(hak_tick(&o) && o.knobs.bump_chunk == DEFAULT(bump_chunk));
     return 0;
 }
 
