@@ -175,7 +175,8 @@ def gnuplot(out, name, title, settings, blocks, style, size=(1100, 520)):
     data = out / f"{name}.dat"
     data.write_text("\n\n\n".join("\n".join(" ".join(map(str, line)) for line in lines)
                                   for lines in blocks.values()) + "\n")
-    curves = ", ".join(f"'{data.name}' index {i} {style} title '{curve}'"
+    look = lambda i: "pt 7 " + ("ps 0.6" if i else "ps 0.9 lc 'black'")     # the first stands out
+    curves = ", ".join(f"'{data.name}' index {i} {style} {look(i)} title '{curve}'"
                        for i, curve in enumerate(blocks))
     script = out / f"{name}.gp"
     script.write_text(PLOT.format(width=size[0], height=size[1], svg=f"{name}.svg", title=title,
@@ -188,13 +189,13 @@ def plot_ratios(out, name, title, table, names):
     if not table:
         return
     tics = ", ".join(f"'{row.name}' {i}" for i, (row, _, _) in enumerate(table))
-    blocks = {n: [(i, f"{r[n]:.4f}") for i, (_, _, r) in enumerate(table) if r[n]] for n in names}
-    settings = (f"set logscale y\nset yrange [0.5:8]\nset ylabel 'ratio to the best peer'\n"
-                f"set ytics (0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8)\n"
-                f"set xrange [-1:{len(table)}]\nset xtics rotate by -60 font ',8' ({tics})\n"
-                "set arrow from graph 0, first 1 to graph 1, first 1 nohead lw 2")
+    blocks = {n: [(f"{r[n]:.4f}", i) for i, (_, _, r) in enumerate(table) if r[n]] for n in names}
+    settings = ("set logscale x\nset xrange [0.4:8]\n"
+                "set xtics (0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8)\nset xlabel 'below 1: better than "
+                f"every peer'\nset yrange [{len(table)}:-1]\nset ytics font ',9' ({tics})\n"
+                "set arrow from first 1, graph 0 to first 1, graph 1 nohead lw 2")
     gnuplot(out, name, title, settings, {n: b for n, b in blocks.items() if b},
-            "using 1:2 with points ps 0.6 pt 7", (max(700, 16 * len(table) + 260), 560))
+            "using 1:2 with points", (900, 15 * len(table) + 130))
 
 
 def plot_curve(out, name, title, xlabel, ylabel, summary, prefix, names, y):
@@ -206,7 +207,7 @@ def plot_curve(out, name, title, xlabel, ylabel, summary, prefix, names, y):
     blocks = {n: b for n, b in blocks.items() if b}
     if blocks and len(xs) > 1:
         gnuplot(out, name, title, f"set logscale x 2\nset yrange [0:*]\nset xlabel '{xlabel}'\n"
-                f"set ylabel '{ylabel}'", blocks, "using 1:2 with linespoints pt 7 ps 0.6")
+                f"set ylabel '{ylabel}'", blocks, "using 1:2 with linespoints")
 
 
 def plots(out, summary, rows, names):

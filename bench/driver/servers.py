@@ -16,12 +16,16 @@ from pathlib import Path
 from .allocators import Wrong
 
 WAIT = 30               # seconds that a server has to come up
+TIMEOUT = 300           # seconds after which a client has failed
 
 
 def client(launcher, command, **options):
     cpu = launcher.cpus(2)[:1]
-    done = subprocess.run(command, capture_output=True, text=True,
-                          preexec_fn=lambda: os.sched_setaffinity(0, cpu), **options)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT,
+                              preexec_fn=lambda: os.sched_setaffinity(0, cpu), **options)
+    except subprocess.TimeoutExpired:
+        raise Wrong(f"{command[0]}: not done after {TIMEOUT} s") from None
     if done.returncode:
         raise Wrong(f"{command[0]}: {done.stderr.strip()[-300:]}")
     return done.stdout
@@ -43,13 +47,17 @@ def redis(arguments, allocator, launcher, places):
         cli = ["redis-cli", "-s", socket]
         server = launcher.start([program, "--port", "0", "--unixsocket", socket, "--save", "",
                                  "--dir", directory], allocator, launcher.cpus(1))
-        wait_until(lambda: subprocess.run([*cli, "ping"], capture_output=True, text=True).stdout
-                   == "PONG\n", server, "redis-server")
-        table = client(launcher, ["redis-benchmark", "-s", socket, "--csv", *arguments])
-        requests = int(arguments[arguments.index("-n") + 1])
-        rates = [float(row["rps"]) for row in csv.DictReader(table.splitlines())]
-        pushed = int(client(launcher, [*cli, "llen", "mylist"]))
-        client(launcher, [*cli, "shutdown", "nosave"])
+        try:
+            wait_until(lambda: subprocess.run([*cli, "ping"], capture_output=True, text=True).stdout
+                       == "PONG\n", server, "redis-server")
+            table = client(launcher, ["redis-benchmark", "-s", socket, "--csv", *arguments])
+            requests = int(arguments[arguments.index("-n") + 1])
+            rates = [float(row["rps"]) for row in csv.DictReader(table.splitlines())]
+            pushed = int(client(launcher, [*cli, "llen", "mylist"]))
+            client(launcher, [*cli, "shutdown", "nosave"])
+        except Wrong:
+            server.kill()               # launch, and the server with it
+            raise
         _, figures = launcher.finish(server, program, allocator)
     if pushed != requests:
         raise Wrong(f"redis: {pushed} elements in the list, not {requests}")
