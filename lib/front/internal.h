@@ -3,6 +3,7 @@
 #ifndef HAK_FRONT_INTERNAL_H
 #define HAK_FRONT_INTERNAL_H
 
+#include "lib/base/lock.h"
 #include "lib/front/heap.h"
 
 /* ---- cache.c: slabs <-> caches ---- */
@@ -75,8 +76,46 @@ void heap_drop(struct heap *h);
 /* Drains the queue of another thread's heap, if that can be had. */
 void heap_help(struct heap *to);
 
+bool front_is_forked(void);
+void heap_fork_noticed(void);
+
+/* Guards the lists of heaps, of which these are the ended ones, the latest first. */
+extern struct lock heaps_lock;
+extern struct heap *heaps_ended;
+extern _Atomic unsigned heaps_ended_count;
+struct heap *heap_pop_ended(void);
+void heap_push_ended(struct heap *h);
+
+/* A heap for a thread: an ended one's, or a new one.  NULL: no memory. */
+struct heap *heap_take(void);
+
+/* This thread has given its heap up, and gets no other. */
+extern hak_tls uint8_t heap_past_end;
+
+/* In a child, a heap gets a slot of the child's own when it is first used. */
+void heap_ensure_slot(struct heap *h);
+void heap_begin_slot(struct heap *h);
+
+void heap_reset_hot(struct heap *h);                /* empty caches, as at birth */
+size_t heap_l1_bytes(void);
+
+/* ---- tick.c ---- */
+
+int32_t heap_tick_frees(const struct heap *h);
+void heap_give_back_caches(struct heap *h);
+
 /* What a tick does besides draining; part of every refill. */
 void heap_look(struct heap *h);
+
+/* ---- walk.c ---- */
+
+void heap_walk(struct heap *h, uint64_t request);
+
+/* ---- ended.c ---- */
+
+/* The heap of all threads past their end. */
+extern struct lock late_lock;
+extern struct heap *late;
 
 /* Takes a run with free blocks of a bin over from an ended thread's heap; NULL: there is none. */
 struct slab *heap_adopt_slab(struct heap *h, unsigned bin);

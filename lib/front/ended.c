@@ -1,0 +1,183 @@
+/* ended.c: the end of a thread, what it leaves, and what others do for a thread that is away. */
+#include "lib/base/lock.h"
+#include "lib/front/internal.h"
+
+#include <errno.h>
+
+#define REARMS 2                            /* rounds of destructors that may still find the heap */
+#define LOOK_AT_ENDED 4                     /* heaps looked at for a slab to adopt */
+
+/* The heap of threads past their end. */
+struct lock late_lock;
+struct heap *late;
+
+/* ---- the end of a thread ---- */
+
+void heap_thread_exit(void *heap)
+{
+    struct heap *h = heap;
+
+    if (h != heap_self)
+        return;
+    if (h->cold.rearmed++ < REARMS) {
+        front_arm(h);
+        return;
+    }
+    int saved = errno;
+    heap_enter(h);
+    heap_give_back_caches(h);
+    hak_trace(HAK_TRACE_THREAD_EXIT, 0xFFFF, 0);
+    h->cold.state = HEAP_ENDED;
+    heap_leave(h);
+    h->slot.head.tid = 0;
+    __atomic_store_n(&h->slot.head.state, HAK_SLOT_ENDED, __ATOMIC_RELEASE);
+    GLOBAL_ADD(threads_ended, 1);
+    heap_past_end = 1;
+    heap_self = (struct heap *)&heap_none;
+    lock_take(&heaps_lock, &h->slot);
+    heap_push_ended(h);
+    lock_drop(&heaps_lock);
+    errno = saved;
+}
+
+/* ---- what ended threads left ---- */
+
+void heap_help(struct heap *to)
+{
+    if (to->cold.state == HEAP_LOST || !heap_try(to))
+        return;
+    heap_ensure_slot(to);
+    queue_drain(to);
+    heap_drop(to);
+}
+
+/* Only an ended heap can be walked from outside: `hot` is its thread's. */
+void heap_visit(struct heap *h)
+{
+    struct heap *v = h->cold.visit ? h->cold.visit : heap_first();
+
+    h->cold.visit = v->cold.next_all;
+    if (v == h || v->cold.state == HEAP_LOST)
+        return;
+    bool walks = v->cold.state == HEAP_ENDED && v->cold.walk != h->cold.walk;
+    if ((!queue_length(v) && !walks) || !heap_try(v))
+        return;
+    heap_ensure_slot(v);
+    queue_drain(v);
+    if (v->cold.state == HEAP_ENDED) {
+        for (unsigned bin = 0; bin < HAK_BINS; bin++)
+            empties_trim(v, bin, 0);
+        if (walks)
+            heap_walk(v, h->cold.walk);
+    }
+    heap_drop(v);
+}
+
+/* From one heap to another, both held.  The blocks of the run that are out stay out; a block of it
+ * in the old owner's queue is passed on when that is drained. */
+static void slab_move(struct heap *from, struct heap *to, struct slab *slab)
+{
+    unsigned bin = slab->bin;
+
+    if (slab->used == 0) {
+        from->cold.bin[bin].empties--;
+        to->cold.bin[bin].empties++;
+    }
+    avail_remove(from, slab);
+    COUNT(from->slot.row[bin].used_moved, -(uint64_t)slab->used);
+    COUNT(to->slot.row[bin].used_moved, slab->used);
+    atomic_store_explicit(&slab->owner, to, memory_order_relaxed);
+    avail_push(to, slab);
+    address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&to->hot.bin[bin]);
+    COUNT(to->slot.thread.slabs_adopted, 1);
+}
+
+struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
+{
+    struct slab *slab = NULL;
+
+    if (likely(atomic_load_explicit(&heaps_ended_count, memory_order_relaxed) == 0) ||
+        !lock_try(&heaps_lock, &h->slot))
+        return NULL;
+    struct heap *e = heaps_ended;
+    for (int i = 0; e && i < LOOK_AT_ENDED && !slab; e = e->cold.next_ended, i++) {
+        if (!heap_try(e))
+            continue;
+        heap_ensure_slot(e);
+        queue_drain(e);
+        if ((slab = e->cold.bin[bin].avail) != NULL)
+            slab_move(e, h, slab);
+        heap_drop(e);
+    }
+    lock_drop(&heaps_lock);
+    return slab;
+}
+
+/* ---- threads past their end ---- */
+
+static struct heap *late_begin(void)
+{
+    lock_take(&late_lock, &late_lock);
+    if (!late)
+        late = heap_take();
+    if (!late) {
+        lock_drop(&late_lock);
+        return NULL;
+    }
+    heap_ensure_slot(late);
+    late->slot.head.tid = 0;                            /* of no thread in particular */
+    __atomic_store_n(&late->slot.head.state, HAK_SLOT_ENDED, __ATOMIC_RELEASE);
+    heap_self = late;
+    return late;
+}
+
+static void late_end(void)
+{
+    heap_enter(late);
+    batches_flush(late);
+    heap_leave(late);
+    heap_self = (struct heap *)&heap_none;
+    lock_drop(&late_lock);
+}
+
+void *late_alloc(size_t n)
+{
+    void *p = NULL;
+
+    front_start();
+    if (late_begin()) {
+        p = heap_alloc(n);
+        late_end();
+    } else {
+        errno = ENOMEM;
+    }
+    return p;
+}
+
+void *late_alloc_large(size_t n, size_t align, bool *zero)
+{
+    void *p = NULL;
+
+    front_start();
+    if (late_begin()) {
+        p = heap_alloc_large(n, align, zero);
+        late_end();
+    } else {
+        errno = ENOMEM;
+    }
+    return p;
+}
+
+/* Without any memory for a heap the block is handed over uncounted. */
+void late_free(void *p)
+{
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    front_start();
+    if (late_begin()) {
+        heap_free(p);
+        late_end();
+    } else if (owner) {
+        remote_free_now(owner, p);
+    }
+}

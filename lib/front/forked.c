@@ -1,0 +1,107 @@
+/* forked.c: a heap on both sides of a fork (heap.h says how a child notices). */
+#include "lib/base/lock.h"
+#include "lib/base/os.h"
+#include "lib/core/huge.h"
+#include "lib/core/pool.h"
+#include "lib/front/internal.h"
+
+#include <string.h>
+
+void front_fork_prepare(void)
+{
+    struct heap *h = heap_self;
+
+    if (heap_is_none(h))
+        return;
+    h->cold.saved = h->hot;
+    h->cold.saved_valid = true;
+}
+
+void front_fork_parent(void)
+{
+    if (!heap_is_none(heap_self))
+        heap_self->cold.saved_valid = false;
+}
+
+/* A child of raw clone has no saved copy: what the caches held is lost to it. */
+void front_fork_child(void)
+{
+    struct heap *h = heap_self;
+
+    heap_fork_noticed();
+    if (heap_is_none(h))
+        return;
+    if (h->cold.depth == 0 && atomic_load_explicit(&h->cold.held, memory_order_relaxed)) {
+        heap_self = (struct heap *)&heap_none;          /* another thread was in the middle of helping */
+        return;
+    }
+    os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
+    heap_reset_hot(h);
+    if (h->cold.saved_valid)
+        h->hot = h->cold.saved;
+    h->cold.saved_valid = false;
+    h->cold.epoch = UINT64_MAX;                         /* the next look applies the child's table */
+}
+
+/* Other threads do not exist here.  A heap that somebody held may be
+ * in the middle of anything, and is left alone for ever; any other waits for a thread, less what
+ * its caches held: their counts were wiped. */
+static void sort_heap(struct heap *h)
+{
+    h->cold.has_slot = false;
+    h->cold.rebase = true;
+    if (atomic_load_explicit(&h->cold.held, memory_order_relaxed))
+        h->cold.state = HEAP_LOST;
+    if (h->cold.state == HEAP_LOST)
+        return;
+    heap_reset_hot(h);
+    h->cold.saved_valid = false;
+    h->cold.epoch = UINT64_MAX;
+    if (h != late) {
+        h->cold.state = HEAP_ENDED;
+        heap_push_ended(h);
+    }
+}
+
+void front_fork_sort(void)
+{
+    struct heap *mine = heap_self;
+    const void *self = heap_is_none(mine) ? NULL : &mine->slot;
+
+    lock_after_fork(&heaps_lock, self);
+    if (lock_after_fork(&late_lock, NULL))
+        late = NULL;
+    heaps_ended = NULL;
+    atomic_store_explicit(&heaps_ended_count, 0, memory_order_relaxed);
+    for (struct heap *h = heap_first(); h; h = h->cold.next_all)
+        if (h != mine)
+            sort_heap(h);
+    if (heap_is_none(mine))
+        return;
+    mine->cold.rebase = true;
+    mine->cold.has_slot = false;
+    heap_ensure_slot(mine);
+    heap_begin_slot(mine);
+}
+
+/* What lives in the child: what is out of the slabs, less what this thread's caches hold. */
+void front_inherited(uint64_t *inherited)
+{
+    struct heap *h = heap_self;
+
+    memset(inherited, 0, HAK_ROWS * sizeof *inherited);
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+        if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
+            continue;
+        for (unsigned s = 0; s < SS_SLABS; s++)
+            if (!(map >> s & 1) && ss->slab[s].lead == 0 && ss->slab[s].kind != SLAB_FREE)
+                inherited[ss->slab[s].bin] += ss->slab[s].kind == SLAB_BIN ? ss->slab[s].used : 1;
+    }
+    inherited[HAK_ROW_HUGE] = huge_in_use();
+    if (heap_is_none(h))
+        return;
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        inherited[bin] -= h->hot.bin[bin].l0_n + h->hot.bin[bin].l1_n + h->cold.bin[bin].sll_n;
+}

@@ -1,0 +1,178 @@
+/* tick.c: what a thread does from time to time: apply knobs, drain, purge. */
+#include "lib/base/os.h"
+#include "lib/core/huge.h"
+#include "lib/core/pool.h"
+#include "lib/front/internal.h"
+
+#include <errno.h>
+
+/* ---- knobs ---- */
+
+static unsigned refill_count(const union hak_knobs *k, unsigned bin)
+{
+    const struct bin_info *i = &bin_info[bin];
+    uint64_t n = i->cls <= 3 ? k->refill_count_hot : i->cls <= 7 ? k->refill_count_mid : i->fast_cache / 2u;
+
+    if (k->refill_batch && n > k->refill_batch)
+        n = k->refill_batch;
+    return n < i->fast_cache ? (unsigned)n : i->fast_cache;
+}
+
+static void apply_to_bin(struct heap *h, unsigned bin)
+{
+    const union hak_knobs *k = &h->cold.knobs;
+    const struct bin_info *i = &bin_info[bin];
+    struct bin_cold *c = &h->cold.bin[bin];
+    struct bin *b = &h->hot.bin[bin];
+    bool on = k->heap_v2_enable && i->cls < HAK_CLASS_MID && (k->heap_v2_class_mask >> i->cls & 1);
+
+    c->refill = (uint16_t)refill_count(k, bin);
+    c->sll_on = !k->front_direct && i->cls < HAK_CLASS_MID;
+    c->l0_room = on ? L0_CAP : 0;
+    b->l0_cap = on && !k->heap_v2_leftover_mode ? L0_CAP : 0;
+    if (!on && b->l0_n)
+        l0_flush(h, bin);
+    empties_trim(h, bin, (unsigned)k->pool_empty_slabs);
+}
+
+int32_t heap_tick_frees(const struct heap *h)
+{
+    return h->cold.knobs.sll_drain_interval < TICK_FREES ? (int32_t)h->cold.knobs.sll_drain_interval : TICK_FREES;
+}
+
+/* A table becomes capacities.  The acknowledgement comes last: a tool that sees it finds everything
+ * after it served by the new table. */
+static void apply(struct heap *h, const struct hak_orders *o)
+{
+    h->cold.knobs = o->knobs;
+    core_apply(&o->knobs);
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        apply_to_bin(h, bin);
+    if (o->knobs.front_direct)
+        sll_drain(h);
+    h->hot.countdown = heap_tick_frees(h);
+    h->cold.drain_left = (int32_t)o->knobs.sll_drain_interval;
+    h->cold.epoch = o->epoch;
+    __atomic_store_n(&h->slot.head.epoch, o->epoch, __ATOMIC_RELAXED);
+    __atomic_store_n(&h->slot.head.applied, o->generation, __ATOMIC_RELEASE);
+}
+
+/* ---- purging ---- */
+
+void heap_give_back_caches(struct heap *h)
+{
+    sll_drain(h);
+    batches_flush(h);
+    queue_drain(h);
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        l0_flush(h, bin);
+        l1_trim(h, bin, h->hot.bin[bin].l1_n);
+        empties_trim(h, bin, 0);
+    }
+}
+
+/* What can be had of another thread's heap without its thread. */
+static void give_back_for(struct heap *h)
+{
+    sll_drain(h);
+    queue_drain(h);
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        empties_trim(h, bin, 0);
+    if (h->cold.state == HEAP_ENDED) {                  /* L1 is empty */
+        char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
+        os_purge(from, (size_t)((char *)h->cold.l1 + heap_l1_bytes() - from));
+    }
+}
+
+size_t heap_purge(void)
+{
+    struct heap *h = heap_mine();
+    uint32_t now = (uint32_t)(os_now_ns() / 1000000);
+
+    if (h) {
+        heap_enter(h);
+        heap_give_back_caches(h);
+        heap_leave(h);
+    }
+    for (struct heap *e = heap_first(); e; e = e->cold.next_all) {
+        if (e == h || e->cold.state == HEAP_LOST || !heap_try(e))
+            continue;
+        heap_ensure_slot(e);
+        give_back_for(e);
+        heap_drop(e);
+    }
+    return pool_purge(now, 0) + huge_purge(now, 0);
+}
+
+/* Every quarter of the decay time, one thread gives old pages back. */
+static void decay(void)
+{
+    static _Atomic uint32_t last;
+    uint32_t now = (uint32_t)(os_now_ns() / 1000000), age = core_decay_ms();
+    uint32_t then = atomic_load_explicit(&last, memory_order_relaxed);
+
+    atomic_store_explicit(&core_now_ms, now, memory_order_relaxed);
+    if (now - then < age / 4 + 1 ||
+        !atomic_compare_exchange_strong_explicit(&last, &then, now, memory_order_relaxed, memory_order_relaxed))
+        return;
+    pool_purge(now, age);
+    huge_purge(now, age);
+}
+
+/* ---- ticks ---- */
+
+void heap_look(struct heap *h)
+{
+    struct hak_orders o = { .epoch = h->cold.epoch, .purge = h->cold.purge, .walk = h->cold.walk };
+
+    COUNT(h->slot.thread.ticks, 1);
+    if (unlikely(hak_tick(&o)))
+        apply(h, &o);
+    if (unlikely(o.purge != h->cold.purge)) {
+        h->cold.purge = o.purge;
+        hak_purged(o.purge, heap_purge());
+    }
+    if (unlikely(o.walk != h->cold.walk))
+        heap_walk(h, o.walk);
+}
+
+/* A bin whose L1 stands as it stood a drain ago is not in use: half of it goes back. */
+static void idle_trim(struct heap *h)
+{
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        struct bin_cold *c = &h->cold.bin[bin];
+        unsigned n = h->hot.bin[bin].l1_n;
+        if (n && n == c->l1_seen)
+            l1_trim(h, bin, (n + 1) / 2);
+        c->l1_seen = (uint16_t)h->hot.bin[bin].l1_n;
+    }
+}
+
+static void drain(struct heap *h)
+{
+    uint64_t start = os_now_ns();
+
+    h->cold.drain_left = (int32_t)h->cold.knobs.sll_drain_interval;
+    sll_drain(h);
+    batches_flush(h);
+    queue_drain(h);
+    idle_trim(h);
+    COUNT(h->slot.thread.drains, 1);
+    hak_hist_add(h->slot.hist.drain, os_now_ns() - start);
+}
+
+void heap_tick(struct heap *h)
+{
+    int saved = errno;
+
+    heap_enter(h);
+    h->cold.drain_left -= heap_tick_frees(h);
+    h->hot.countdown = heap_tick_frees(h);
+    heap_look(h);
+    if (h->cold.drain_left <= 0)
+        drain(h);
+    heap_visit(h);
+    decay();
+    heap_leave(h);
+    errno = saved;
+}

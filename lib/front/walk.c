@@ -1,0 +1,64 @@
+/* walk.c: the state of a heap itself, next to what the counters say it should be. */
+#include "lib/front/internal.h"
+
+#include <string.h>
+
+static uint64_t used_in(const struct slab *s)
+{
+    uint64_t used = 0;
+
+    for (; s; s = s->next)
+        used += s->used;
+    return used;
+}
+
+static void walk_bin(struct heap *h, unsigned bin, struct hak_walk *w)
+{
+    const struct hak_row *r = &h->slot.row[bin];
+    struct law_base *base = &h->cold.base[bin];
+
+    w->used = used_in(h->cold.bin[bin].avail) + used_in(h->cold.bin[bin].full);
+    w->l0 = h->hot.bin[bin].l0_n;
+    w->l1 = h->hot.bin[bin].l1_n;
+    w->sll = h->cold.bin[bin].sll_n;
+    w->l0_law = r->l0_pushes + r->l0_leftover - r->l0_hits - r->l0_flushed;
+    w->cached_law = r->refilled + r->l0_pushes + r->l1_pushes + r->slow_frees - r->l0_hits - r->l1_hits -
+                    r->slow_allocs - r->returned;
+    w->used_law = r->refilled - r->returned - r->drained + r->used_moved;
+    if (h->cold.rebase) {
+        base->l0 = w->l0 - w->l0_law;
+        base->cached = w->l0 + w->l1 + w->sll - w->cached_law;
+        base->used = w->used - w->used_law;
+    }
+    w->l0_law += base->l0;
+    w->cached_law += base->cached;
+    w->used_law += base->used;
+}
+
+static void walk_remote(struct heap *h, struct hak_walk *walk)
+{
+    for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
+        for (const struct block *b = t->head; b; b = b->next)
+            walk[bin_of_owner(address_owner((uintptr_t)b))].batch++;
+    /* Only the holder of the heap takes blocks off the queue, and what hangs on it does not change. */
+    uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
+    for (const struct block *b = (const struct block *)(uintptr_t)(word << 16 >> 16); b; b = b->next)
+        walk[bin_of_owner(address_owner((uintptr_t)b))].queue++;
+}
+
+hak_cold void heap_walk(struct heap *h, uint64_t request)
+{
+    struct hak_slot *head = &h->slot.head;
+    struct hak_walk *walk = h->slot.walk;
+
+    __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELAXED);
+    atomic_thread_fence(memory_order_release);
+    memset(walk, 0, sizeof h->slot.walk);
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        walk_bin(h, bin, &walk[bin]);
+    walk_remote(h, walk);
+    h->cold.rebase = false;
+    h->cold.walk = request;
+    __atomic_store_n(&head->walk, request, __ATOMIC_RELAXED);
+    __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELEASE);
+}
