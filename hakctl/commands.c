@@ -1,10 +1,12 @@
 /* commands.c: the list of verbs, and what several of them need. */
+#include <stdio.h>
 #include <string.h>
 
 #include "hakctl/hakctl.h"
 
 const struct command *const commands[] = {
-    &cmd_ps, &cmd_list, &cmd_get, &cmd_set, &cmd_stats, &cmd_purge, &cmd_gc, &cmd_run, NULL,
+    &cmd_ps, &cmd_list, &cmd_describe, &cmd_get, &cmd_set, &cmd_reset, &cmd_diff, &cmd_save,
+    &cmd_load, &cmd_stats, &cmd_watch, &cmd_trace, &cmd_purge, &cmd_gc, &cmd_run, NULL,
 };
 
 uint64_t num(const json_t *object, const char *key)
@@ -42,7 +44,24 @@ const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap)
     return snap->state.process_state == HAK_PROC_RUNNING ? "running" : "starting";
 }
 
-/* ---- NAME=VALUE ---------------------------------------------------------------------------- */
+int whole_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err)
+{
+    int code = shm_snapshot(seg, snap, err);
+    if (code || !(*snap)->torn)
+        return code;
+    shm_snap_free(*snap);
+    *snap = NULL;
+    return shm_fail(err, SHM_EIO, "its state page is being written all the time");
+}
+
+int nothing_changed(struct shm_error *err)
+{
+    size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, "; nothing changed");
+    return err->code;
+}
+
+/* ---- Knobs --------------------------------------------------------------------------------- */
 
 struct knobs {
     const struct hak_knob_desc *knob;
@@ -55,22 +74,28 @@ static const char *knob_name(size_t i, const void *ctx)
     return i < knobs->count ? knobs->knob[i].name : NULL;
 }
 
-int parse_assignment(const char *text, const struct hak_knob_desc *knobs, unsigned count,
-                     struct shm_change *change, struct shm_error *err)
+int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *name,
+              const struct hak_knob_desc **knob, struct shm_error *err)
 {
-    char name[HAK_NAME_MAX];
-    size_t length = strcspn(text, "=");
-    if (text[length] != '=')
-        return shm_fail(err, SHM_EUSAGE, "%s: not NAME=VALUE", text);
-    strncpy(name, text, sizeof name - 1);
-    name[length < sizeof name ? length : sizeof name - 1] = 0;
     for (unsigned i = 0; i < count; i++)
         if (!strcmp(knobs[i].name, name)) {
-            change->knob = &knobs[i];
-            return shm_value_parse(&knobs[i], text + length + 1, &change->value, err);
+            *knob = &knobs[i];
+            return SHM_OK;
         }
     struct knobs all = { knobs, count };
     const char *nearest = shm_nearest(name, knob_name, &all);
-    return shm_fail(err, SHM_EREFUSED, "%.*s: no such knob%s%s", (int)length, text,
+    return shm_fail(err, SHM_EREFUSED, "%s: no such knob%s%s", name,
                     nearest ? ", the nearest is " : "", nearest ? nearest : "");
+}
+
+int parse_assignment(const char *text, const struct hak_knob_desc *knobs, unsigned count,
+                     struct shm_change *change, struct shm_error *err)
+{
+    char name[2 * HAK_NAME_MAX];
+    size_t length = strcspn(text, "=");
+    if (text[length] != '=')
+        return shm_fail(err, SHM_EUSAGE, "%s: not NAME=VALUE", text);
+    snprintf(name, sizeof name, "%.*s", (int)length, text);
+    int code = find_knob(knobs, count, name, &change->knob, err);
+    return code ? code : shm_value_parse(change->knob, text + length + 1, &change->value, err);
 }

@@ -1,10 +1,10 @@
-/* knobs.c: list, get and set. */
+/* knobs.c: the verbs that show knobs: list, describe, get and diff. */
 #define _GNU_SOURCE
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hakctl/hakctl.h"
 
@@ -25,37 +25,95 @@ static const char *type_name(uint32_t type)
     return type < sizeof name / sizeof *name ? name[type] : "?";
 }
 
-static int torn(struct shm_error *err)
+json_t *knob_object(const struct hak_knob_desc *k, const struct hak_state *state)
 {
-    return shm_fail(err, SHM_EIO, "its state page is being written all the time");
+    const struct hak_origin_rec *origin = &state->origin[k->index];
+    json_t *object = json_pack(
+        "{s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+        "name", k->name, "value", json_u64(state->values[k->index]),
+        "default", json_u64(k->def), "min", json_u64(k->min), "max", json_u64(k->max),
+        "type", type_name(k->type), "unit", k->unit,
+        "context", k->context == HAK_LIVE ? "live" : "startup",
+        "from", origin_name(origin->from), "env", k->env, "alias", k->alias, "help", k->help);
+    if (origin->ns)
+        json_object_set_new(object, "changed", json_pack("{s:i, s:I, s:o}", "pid", origin->pid,
+                                                         "uid", (json_int_t)origin->uid,
+                                                         "time_ns", json_u64(origin->ns)));
+    return object;
 }
 
-/* ---- list ---------------------------------------------------------------------------------- */
-
-static json_t *describe(const struct hak_knob_desc *k, const struct hak_state *state)
+const char *value_text(const struct shm_seg *seg, const json_t *knob, const char *key,
+                       char buf[SHM_VALUE_MAX])
 {
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}",
-                     "name", k->name, "value", json_u64(state->values[k->index]),
-                     "default", json_u64(k->def), "min", json_u64(k->min), "max", json_u64(k->max),
-                     "type", type_name(k->type), "unit", k->unit,
-                     "context", k->context == HAK_LIVE ? "live" : "startup",
-                     "from", origin_name(state->origin[k->index].from), "env", k->env,
-                     "help", k->help);
+    return shm_value_text(shm_knob(seg, str(knob, "name")), num(knob, key), buf);
 }
 
-static int list(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
+static const char *range_text(const struct shm_seg *seg, const json_t *knob,
+                              char buf[2 * SHM_VALUE_MAX + 4])
 {
-    (void)call;
+    char min[SHM_VALUE_MAX], max[SHM_VALUE_MAX];
+    snprintf(buf, 2 * SHM_VALUE_MAX + 4, "%s..%s", value_text(seg, knob, "min", min),
+             value_text(seg, knob, "max", max));
+    return buf;
+}
+
+/* Which knobs a verb shows. */
+typedef bool choice(const struct hak_knob_desc *knob, const struct hak_state *state,
+                    const char *glob);
+
+static bool any(const struct hak_knob_desc *knob, const struct hak_state *state, const char *glob)
+{
+    (void)state;
+    return !glob || !fnmatch(glob, knob->name, 0);
+}
+
+static bool changed(const struct hak_knob_desc *knob, const struct hak_state *state,
+                    const char *glob)
+{
+    (void)glob;
+    return state->values[knob->index] != knob->def;
+}
+
+/* Appends what is chosen; whether there was anything. */
+static bool choose(const struct shm_snap *snap, choice *chosen, const char *glob, json_t *knobs)
+{
+    bool found = false;
+    for (unsigned i = 0; i < snap->seg->knob_count; i++) {
+        const struct hak_knob_desc *knob = &snap->seg->knobs[i];
+        if (!chosen(knob, &snap->state, glob))
+            continue;
+        json_array_append_new(knobs, knob_object(knob, &snap->state));
+        found = true;
+    }
+    return found;
+}
+
+/* The operands are globs, each of which must match, unless -e forgives it. */
+static int choose_globs(const struct call *call, const struct shm_snap *snap, json_t *knobs,
+                        struct shm_error *err)
+{
+    const struct hak_knob_desc *knob;
+    for (int i = 0; i < call->argc; i++)
+        if (!choose(snap, any, call->argv[i], knobs) && !call->lenient)
+            return find_knob(snap->seg->knobs, snap->seg->knob_count, call->argv[i], &knob, err);
+    return SHM_OK;
+}
+
+static int show(const struct call *call, struct shm_seg *seg, choice *chosen, json_t *out,
+                struct shm_error *err)
+{
     struct shm_snap *snap;
-    int code = shm_snapshot(seg, &snap, err);
+    int code = whole_snapshot(seg, &snap, err);
     if (code)
         return code;
-    if (snap->torn)
-        code = torn(err);
-    else {
-        json_t *knobs = json_array();
-        for (unsigned i = 0; i < seg->knob_count; i++)
-            json_array_append_new(knobs, describe(&seg->knobs[i], &snap->state));
+    json_t *knobs = json_array();
+    if (call->argc)
+        code = choose_globs(call, snap, knobs, err);
+    else
+        choose(snap, chosen, NULL, knobs);
+    if (code) {
+        json_decref(knobs);
+    } else {
         json_object_set_new(out, "generation", json_u64(snap->state.generation));
         json_object_set_new(out, "env_errors", json_u64(
             shm_global(snap, shm_stat(seg, HAK_SCOPE_GLOBAL, "env_errors"))));
@@ -65,11 +123,13 @@ static int list(const struct call *call, struct shm_seg *seg, json_t *out, struc
     return code;
 }
 
-static const char *value_text(const struct shm_seg *seg, const json_t *knob, const char *key,
-                              char buf[SHM_VALUE_MAX])
+static int show_any(const struct call *call, struct shm_seg *seg, json_t *out,
+                    struct shm_error *err)
 {
-    return shm_value_text(shm_knob(seg, str(knob, "name")), num(knob, key), buf);
+    return show(call, seg, any, out, err);
 }
+
+/* ---- list ---------------------------------------------------------------------------------- */
 
 static void print_list(const struct call *call, const struct shm_seg *seg, const json_t *out)
 {
@@ -79,14 +139,12 @@ static void print_list(const struct call *call, const struct shm_seg *seg, const
     printf("%-28s %-9s %-9s %-14s %-7s %-7s %s\n", "NAME", "VALUE", "DEFAULT", "RANGE", "CONTEXT",
            "FROM", "HELP");
     json_array_foreach(json_object_get(out, "knobs"), i, k) {
-        char value[SHM_VALUE_MAX], def[SHM_VALUE_MAX], min[SHM_VALUE_MAX], max[SHM_VALUE_MAX];
-        char range[2 * SHM_VALUE_MAX + 4];
-        snprintf(range, sizeof range, "%s..%s", value_text(seg, k, "min", min),
-                 value_text(seg, k, "max", max));
+        char value[SHM_VALUE_MAX], def[SHM_VALUE_MAX], range[2 * SHM_VALUE_MAX + 4];
+        const char *unit = str(k, "unit");
         printf("%-28s %-9s %-9s %-14s %-7s %-7s %s%s%s%s\n", str(k, "name"),
-               value_text(seg, k, "value", value), value_text(seg, k, "default", def), range,
-               str(k, "context"), str(k, "from"), *str(k, "unit") ? "[" : "", str(k, "unit"),
-               *str(k, "unit") ? "] " : "", str(k, "help"));
+               value_text(seg, k, "value", value), value_text(seg, k, "default", def),
+               range_text(seg, k, range), str(k, "context"), str(k, "from"), *unit ? "[" : "",
+               unit, *unit ? "] " : "", str(k, "help"));
     }
     if (num(out, "env_errors"))
         printf("%" PRIu64 " values of the environment or the configuration file were refused at "
@@ -96,47 +154,59 @@ static void print_list(const struct call *call, const struct shm_seg *seg, const
 const struct command cmd_list = {
     .name = "list", .operands = "", .options = "",
     .help = "knobs with value, default, range, context and help",
-    .dead_too = true, .each = list, .print = print_list,
+    .dead_too = true, .each = show_any, .print = print_list,
+};
+
+/* ---- describe ------------------------------------------------------------------------------ */
+
+static void print_origin(const json_t *k)
+{
+    const json_t *changed_by = json_object_get(k, "changed");
+    printf(", from %s", str(k, "from"));
+    if (!changed_by)
+        return;
+    char when[32];
+    time_t seconds = (time_t)(num(changed_by, "time_ns") / 1000000000);
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
+    printf(" (pid %" PRIu64 ", uid %" PRIu64 ", %s)", num(changed_by, "pid"),
+           num(changed_by, "uid"), when);
+}
+
+static void print_describe(const struct call *call, const struct shm_seg *seg, const json_t *out)
+{
+    (void)call;
+    size_t i;
+    json_t *k;
+    json_array_foreach(json_object_get(out, "knobs"), i, k) {
+        char value[SHM_VALUE_MAX], def[SHM_VALUE_MAX], range[2 * SHM_VALUE_MAX + 4];
+        const char *unit = str(k, "unit"), *alias = str(k, "alias");
+        printf("%s%s\n  %s\n  value    %s", i ? "\n" : "", str(k, "name"), str(k, "help"),
+               value_text(seg, k, "value", value));
+        print_origin(k);
+        printf("\n  default  %s\n  type     %s%s%s\n  range    %s\n  context  %s\n"
+               "  env      %s%s%s\n", value_text(seg, k, "default", def), str(k, "type"),
+               *unit ? ", in " : "", unit, range_text(seg, k, range), str(k, "context"),
+               str(k, "env"), *alias ? ", " : "", alias);
+    }
+}
+
+const struct command cmd_describe = {
+    .name = "describe", .operands = "GLOB...", .options = "",
+    .help = "all of a knob, and where its value came from",
+    .least = 1, .most = INT32_MAX, .dead_too = true, .each = show_any, .print = print_describe,
 };
 
 /* ---- get ----------------------------------------------------------------------------------- */
 
-static const char *knob_name(size_t i, const void *seg)
-{
-    const struct shm_seg *s = seg;
-    return i < s->knob_count ? s->knobs[i].name : NULL;
-}
-
-static int get_matches(const struct shm_seg *seg, const struct hak_state *state, const char *glob,
-                       json_t *values, struct shm_error *err)
-{
-    bool found = false;
-    for (unsigned i = 0; i < seg->knob_count; i++) {
-        const struct hak_knob_desc *k = &seg->knobs[i];
-        if (fnmatch(glob, k->name, 0))
-            continue;
-        found = true;
-        json_object_set_new(values, k->name, json_u64(state->values[k->index]));
-    }
-    if (found)
-        return SHM_OK;
-    const char *nearest = shm_nearest(glob, knob_name, seg);
-    return shm_fail(err, SHM_EREFUSED, "%s: no such knob%s%s", glob,
-                    nearest ? ", the nearest is " : "", nearest ? nearest : "");
-}
-
 static int get(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
-    struct shm_snap *snap;
-    int code = shm_snapshot(seg, &snap, err);
-    if (code)
-        return code;
-    json_t *values = json_object();
-    if (snap->torn)
-        code = torn(err);
-    for (int i = 0; i < call->argc && !code; i++)
-        code = get_matches(seg, &snap->state, call->argv[i], values, err);
-    shm_snap_free(snap);
+    size_t i;
+    json_t *knob, *shown = json_object(), *values = json_object();
+    int code = show(call, seg, any, shown, err);
+    json_array_foreach(json_object_get(shown, "knobs"), i, knob)
+        json_object_set(values, str(knob, "name"), json_object_get(knob, "value"));
+    json_decref(shown);
     if (code)
         json_decref(values);
     else
@@ -159,82 +229,30 @@ static void print_get(const struct call *call, const struct shm_seg *seg, const 
 }
 
 const struct command cmd_get = {
-    .name = "get", .operands = "[-n] GLOB...", .options = "n", .help = "values of knobs",
+    .name = "get", .operands = "[-n] GLOB...", .options = "ne", .help = "values of knobs",
     .least = 1, .most = INT32_MAX, .dead_too = true, .each = get, .print = print_get,
 };
 
-/* ---- set ----------------------------------------------------------------------------------- */
+/* ---- diff ---------------------------------------------------------------------------------- */
 
-static int nothing_changed(struct shm_error *err)
+static int diff(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
-    size_t used = strlen(err->text);
-    snprintf(err->text + used, sizeof err->text - used, "; nothing changed");
-    return err->code;
+    return show(call, seg, changed, out, err);
 }
 
-static int parse_changes(const struct call *call, const struct shm_seg *seg,
-                         struct shm_change *changes, struct shm_error *err)
-{
-    for (int i = 0; i < call->argc; i++) {
-        if (parse_assignment(call->argv[i], seg->knobs, seg->knob_count, &changes[i], err))
-            return nothing_changed(err);
-        for (int j = 0; j < i; j++)
-            if (changes[j].knob == changes[i].knob) {
-                shm_fail(err, SHM_EUSAGE, "%s: given twice", changes[i].knob->name);
-                return nothing_changed(err);
-            }
-    }
-    return SHM_OK;
-}
-
-static void put_changes(json_t *out, const struct shm_change *changes, int count,
-                        const struct shm_ack *ack)
-{
-    json_t *list_of = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(list_of, json_pack("{s:s, s:o, s:o}", "name", changes[i].knob->name,
-                                                 "old", json_u64(changes[i].old),
-                                                 "new", json_u64(changes[i].value)));
-    json_object_set_new(out, "generation", json_u64(ack->generation));
-    json_object_set_new(out, "applied", json_integer(ack->applied));
-    json_object_set_new(out, "threads", json_integer(ack->moved));
-    json_object_set_new(out, "idle", json_integer(ack->idle));
-    json_object_set_new(out, "changes", list_of);
-}
-
-static int set(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
-{
-    struct shm_ack ack;
-    struct shm_change *changes = calloc((size_t)call->argc, sizeof *changes);
-    int code = changes ? parse_changes(call, seg, changes, err)
-                       : shm_fail(err, SHM_EIO, "out of memory");
-    if (!code) {
-        code = shm_set(seg, changes, (size_t)call->argc, SHM_WAIT_MS, 0, &ack, err);
-        if (!code || code == SHM_EBUSY)
-            put_changes(out, changes, call->argc, &ack);
-        else if (code == SHM_EREFUSED || !ack.generation)
-            nothing_changed(err);
-    }
-    free(changes);
-    return code;
-}
-
-static void print_set(const struct call *call, const struct shm_seg *seg, const json_t *out)
+static void print_diff(const struct call *call, const struct shm_seg *seg, const json_t *out)
 {
     (void)call;
     size_t i;
-    json_t *change;
-    json_array_foreach(json_object_get(out, "changes"), i, change) {
-        char old[SHM_VALUE_MAX], new[SHM_VALUE_MAX];
-        printf("%s: %s -> %s (generation %" PRIu64 ", applied by %" PRIu64 "/%" PRIu64
-               " threads, %" PRIu64 " idle)\n", str(change, "name"),
-               value_text(seg, change, "old", old), value_text(seg, change, "new", new),
-               num(out, "generation"), num(out, "applied"), num(out, "threads"), num(out, "idle"));
+    json_t *k;
+    json_array_foreach(json_object_get(out, "knobs"), i, k) {
+        char value[SHM_VALUE_MAX], def[SHM_VALUE_MAX];
+        printf("%s: %s -> %s (%s)\n", str(k, "name"), value_text(seg, k, "default", def),
+               value_text(seg, k, "value", value), str(k, "from"));
     }
 }
 
-const struct command cmd_set = {
-    .name = "set", .operands = "NAME=VALUE...", .options = "",
-    .help = "change knobs, all or none, and wait for the threads",
-    .least = 1, .most = INT32_MAX, .each = set, .print = print_set,
+const struct command cmd_diff = {
+    .name = "diff", .operands = "", .options = "", .help = "knobs that are not at their default",
+    .dead_too = true, .each = diff, .print = print_diff,
 };

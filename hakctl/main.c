@@ -14,22 +14,42 @@
 enum { GENERAL, OWN };      /* for every verb; for those that list its letter */
 
 static const struct {
-    int         letter;     /* from 1 to 31: there is no short one */
+    int         letter;
     const char *name;
     const char *argument;   /* NULL: it takes none */
     int         kind;
     const char *help;
 } options[] = {
-    { 'p', "pid",     "PID",  GENERAL, "the process to work on" },
-    { 'c', "comm",    "GLOB", GENERAL, "the process whose name matches" },
-    { 'a', "all",     NULL,   GENERAL, "all processes (with -c: all that match)" },
-    { 'j', "json",    NULL,   GENERAL, "write JSON, errors too" },
-    { 'h', "help",    NULL,   GENERAL, "print this and exit" },
-    { 'V', "version", NULL,   GENERAL, "print the version and exit" },
-    { 'n', "values",  NULL,   OWN,     "get: values only" },
-    { 1,   "check",   NULL,   OWN,     "stats: test the conservation laws; 1 if one is broken" },
+    { 'p', "pid",           "PID",  GENERAL, "the process to work on" },
+    { 'c', "comm",          "GLOB", GENERAL, "the process whose name matches" },
+    { 'a', "all-processes", NULL,   GENERAL, "all of them (with -c: all that match)" },
+    { 'j', "json",          NULL,   GENERAL, "write JSON, errors too" },
+    { 'h', "help",          NULL,   GENERAL, "print this and exit" },
+    { 'V', "version",       NULL,   GENERAL, "print the version and exit" },
+    { 'w', "write",         NULL,   GENERAL, "without a verb: set" },
+    { 'n', "values",        NULL,   OWN, "get: values only; without a verb: get" },
+    { 'e', "ignore",        NULL,   OWN, "get, set, reset: skip unknown names" },
+    { 'q', "quiet",         NULL,   OWN, "set, reset, load: print nothing" },
+    { 'D', "dry-run",       NULL,   OWN, "set, reset, load, gc: say what would be done" },
+    { 'W', "wait",          "S",    OWN, "set, reset, load, purge: how long for the threads (2)" },
+    { 'N', "no-wait",       NULL,   OWN, "the same: not at all" },
+    { 'R', "revert-after",  "S",    OWN, "set, reset, load: the process itself undoes it then" },
+    { 'A', "all",           NULL,   OWN, "reset: every knob" },
+    { 'K', "check",         NULL,   OWN, "stats: test the conservation laws" },
+    { 'P', "prometheus",    NULL,   OWN, "stats: in Prometheus' text format" },
+    { 'O', "openmetrics",   NULL,   OWN, "stats: in OpenMetrics' text format" },
+    { 'o', "output",        "FILE", OWN, "stats: to a file, which appears whole" },
+    { 'i', "interval",      "S",    OWN, "watch: time between two samples (1)" },
+    { 'C', "count",         "N",    OWN, "watch, trace: so many" },
+    { 'S', "sort",          "KEY",  OWN, "ps: pid name threads live generation state" },
 };
 enum { OPTIONS = sizeof options / sizeof *options };
+
+/* Options with a capital for a letter, but for -V, have only their long name. */
+static bool has_short(int letter)
+{
+    return letter == 'V' || letter >= 'a';
+}
 
 static void make_tables(char *letters, struct option *longs)
 {
@@ -37,7 +57,7 @@ static void make_tables(char *letters, struct option *longs)
     for (int i = 0; i < OPTIONS; i++) {
         int argument = options[i].argument ? required_argument : no_argument;
         *longs++ = (struct option){ options[i].name, argument, NULL, options[i].letter };
-        if (options[i].letter < 32)
+        if (!has_short(options[i].letter))
             continue;
         *letters++ = (char)options[i].letter;
         if (argument)
@@ -56,26 +76,50 @@ static int bad_option(char **argv, int kind, struct shm_error *err)
     return shm_fail(err, SHM_EUSAGE, "-%c: %s", optopt, what);
 }
 
-static int parse_pid(const char *text, int *pid, struct shm_error *err)
+static int parse_count(const char *option, const char *what, unsigned *n, struct shm_error *err)
 {
     char *end;
     errno = 0;
-    long n = strtol(text, &end, 10);
-    if (errno || *end || end == text || n < 1 || n > 0x7FFFFFFF)
-        return shm_fail(err, SHM_EUSAGE, "-p: %s is not a process id", text);
-    *pid = (int)n;
+    long value = strtol(optarg, &end, 10);
+    if (errno || *end || end == optarg || value < 1 || value > 0x7FFFFFFF)
+        return shm_fail(err, SHM_EUSAGE, "%s: %s is not a %s", option, optarg, what);
+    *n = (unsigned)value;
+    return SHM_OK;
+}
+
+static int parse_seconds(const char *option, double least, unsigned *ms, struct shm_error *err)
+{
+    char *end;
+    double seconds = strtod(optarg, &end);
+    if (*end || end == optarg || !(seconds >= least && seconds <= 86400))
+        return shm_fail(err, SHM_EUSAGE, "%s: %s is not a number of seconds from %g to 86400",
+                        option, optarg, least);
+    *ms = (unsigned)(seconds * 1000 + 0.5);
     return SHM_OK;
 }
 
 static int take_option(struct call *call, int letter, struct shm_error *err)
 {
     switch (letter) {
-    case 'p': return parse_pid(optarg, &call->target.pid, err);
+    case 'p': return parse_count("-p", "process id", (unsigned *)&call->target.pid, err);
     case 'c': call->target.comm = optarg; break;
     case 'a': call->target.all = true; break;
     case 'j': call->json = true; break;
     case 'n': call->values_only = true; break;
-    case 1:   call->check = true; break;
+    case 'e': call->lenient = true; break;
+    case 'q': call->quiet = true; break;
+    case 'D': call->dry_run = true; break;
+    case 'W': return parse_seconds("--wait", 0, &call->wait_ms, err);
+    case 'N': call->wait_ms = 0; break;
+    case 'R': return parse_seconds("--revert-after", 0.001, &call->revert_ms, err);
+    case 'A': call->all_knobs = true; break;
+    case 'K': call->check = true; break;
+    case 'P': call->format = "prometheus"; break;
+    case 'O': call->format = "openmetrics"; break;
+    case 'o': call->output = optarg; break;
+    case 'i': return parse_seconds("-i", 0.01, &call->interval_ms, err);
+    case 'C': return parse_count("--count", "number above 0", &call->count, err);
+    case 'S': call->sort = optarg; break;
     }
     return SHM_OK;
 }
@@ -88,15 +132,15 @@ static void help(void)
            "Finds, inspects and tunes running processes under libhakmem.  Without -p, -c and -a:\n"
            "the one process there is.\n\nVerbs:\n");
     for (int i = 0; commands[i]; i++)
-        printf("  %-5s %-30s %s\n", commands[i]->name, commands[i]->operands, commands[i]->help);
+        printf("  %-8s %-30s %s\n", commands[i]->name, commands[i]->operands, commands[i]->help);
     printf("\nOptions, before or after the verb:\n");
     for (int i = 0; i < OPTIONS; i++) {
         char both[32], shortly[8] = "    ";
-        if (options[i].letter >= 32)
+        if (has_short(options[i].letter))
             snprintf(shortly, sizeof shortly, "-%c, ", options[i].letter);
         snprintf(both, sizeof both, "%s--%s%s%s", shortly, options[i].name,
                  options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
-        printf("  %-18s %s\n", both, options[i].help);
+        printf("  %-23s %s\n", both, options[i].help);
     }
     printf("\nExit codes: 0 done; 1 target or I/O error, broken law; 2 usage, several candidates;\n"
            "3 no such process, dead, not under libhakmem; 4 permission; 5 unknown name, bad value,\n"
@@ -124,6 +168,24 @@ static int find_command(struct call *call, const char *name, struct shm_error *e
                     nearest ? ", the nearest is " : "", nearest ? nearest : "");
 }
 
+/* The verb, and after it its operands.  As sysctl has none, -w and -n will do without. */
+static int take_operands(struct call *call, const bool *given, int count, char **operands,
+                         struct shm_error *err)
+{
+    int code = count ? find_command(call, operands[0], err)
+                     : shm_fail(err, SHM_EUSAGE, "no verb; see hakctl --help");
+    if (code && count && (given['w'] || given['n'])) {
+        call->command = given['w'] ? &cmd_set : &cmd_get;
+        code = SHM_OK;
+    } else {
+        count -= count > 0;
+        operands++;
+    }
+    call->argc = count;
+    call->argv = operands;
+    return code;
+}
+
 /* Own options of the verb only, and as many operands as it takes. */
 static int check_usage(const struct call *call, const bool *given, struct shm_error *err)
 {
@@ -136,6 +198,10 @@ static int check_usage(const struct call *call, const bool *given, struct shm_er
     if (call->argc < command->least || call->argc > command->most)
         return shm_fail(err, SHM_EUSAGE, "usage: hakctl %s%s%s", command->name,
                         *command->operands ? " " : "", command->operands);
+    if (command->just_one && call->target.all)
+        return shm_fail(err, SHM_EUSAGE, "%s: one process only, not -a", command->name);
+    if (call->format && call->json)
+        return shm_fail(err, SHM_EUSAGE, "%s: either -j or --%s", command->name, call->format);
     return SHM_OK;
 }
 
@@ -169,12 +235,8 @@ static int parse(struct call *call, int argc, char **argv, struct shm_error *err
         printf("hakctl %s\n", PACKAGE_VERSION);
         exit(SHM_OK);
     }
-    if (!code && optind == argc)
-        code = shm_fail(err, SHM_EUSAGE, "no verb; see hakctl --help");
     if (!code)
-        code = find_command(call, argv[optind], err);
-    call->argc = argc - optind - 1;
-    call->argv = argv + optind + 1;
+        code = take_operands(call, given, argc - optind, argv + optind, err);
     return code ? code : check_usage(call, given, err);
 }
 
@@ -221,7 +283,8 @@ static int run_on(const struct call *call, const struct shm_proc *proc, json_t *
     int code = shm_attach(proc, &seg, &err);
     if (!code)
         code = call->command->each(call, seg, out, &err);
-    if (!call->json && seg && json_object_size(out) > 2) {
+    bool prints = call->command->print && !call->json && !call->format;
+    if (prints && seg && json_object_size(out) > 2) {
         if (call->target.all)
             printf("pid %d (%s):\n", proc->pid, proc->comm);
         call->command->print(call, seg, out);
@@ -254,7 +317,11 @@ static int run_each(const struct call *call)
         json_array_append_new(all, out);
     }
     free(list);
-    if (call->json)
+    if (call->format) {
+        int code = call->command->print_all(call, all, &err);
+        if (code)
+            first = fail(call, 0, &err);
+    } else if (call->json && (call->command->print || first))
         write_json(target.all ? json_pack("{s:O}", "processes", all)
                               : json_incref(json_array_get(all, 0)));
     json_decref(all);
@@ -266,7 +333,7 @@ static int run_once(const struct call *call)
     struct shm_error err = { 0 };
     json_t *out = json_object();
     int code = call->command->once(call, out, &err);
-    if (!call->json && !code)
+    if (!call->json && !code && call->command->print)
         call->command->print(call, NULL, out);
     if (code)
         report(call, 0, &err, out);
@@ -289,7 +356,7 @@ static int finish(int code)
 
 int main(int argc, char **argv)
 {
-    struct call call = { 0 };
+    struct call call = { .wait_ms = SHM_WAIT_MS, .interval_ms = 1000 };
     struct shm_error err = { 0 };
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     if (parse(&call, argc, argv, &err))

@@ -37,6 +37,49 @@ static json_t *row_of(const struct shm_proc *proc)
     return row;
 }
 
+/* ---- --sort ---- */
+
+static const char *const sort_keys[][2] = {      /* as typed, and the member */
+    { "pid", "pid" }, { "name", "comm" }, { "threads", "threads" }, { "live", "live_bytes" },
+    { "generation", "generation" }, { "state", "state" },
+};
+static const char *sort_key;
+
+/* Figures other than pids from the largest down, as top does. */
+static int by_key(const void *a, const void *b)
+{
+    const json_t *x = json_object_get(*(json_t *const *)a, sort_key);
+    const json_t *y = json_object_get(*(json_t *const *)b, sort_key);
+    if (json_is_string(x) && json_is_string(y))
+        return strcmp(json_string_value(x), json_string_value(y));
+    uint64_t m = (uint64_t)json_integer_value(x), n = (uint64_t)json_integer_value(y);
+    int order = m < n ? -1 : m > n;
+    return strcmp(sort_key, "pid") ? -order : order;
+}
+
+static int sort_rows(json_t *rows, const char *by, struct shm_error *err)
+{
+    size_t count = json_array_size(rows);
+    sort_key = NULL;
+    for (unsigned i = 0; i < sizeof sort_keys / sizeof *sort_keys; i++)
+        if (!strcmp(sort_keys[i][0], by))
+            sort_key = sort_keys[i][1];
+    if (!sort_key)
+        return shm_fail(err, SHM_EUSAGE, "--sort: %s is not pid, name, threads, live, generation "
+                        "or state", by);
+    json_t **list = malloc((count + 1) * sizeof *list);
+    if (!list)
+        return shm_fail(err, SHM_EIO, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        list[i] = json_incref(json_array_get(rows, i));
+    qsort(list, count, sizeof *list, by_key);
+    json_array_clear(rows);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(rows, list[i]);
+    free(list);
+    return SHM_OK;
+}
+
 static int ps(const struct call *call, json_t *out, struct shm_error *err)
 {
     struct shm_proc *list;
@@ -50,8 +93,12 @@ static int ps(const struct call *call, json_t *out, struct shm_error *err)
             && (!call->target.comm || !fnmatch(call->target.comm, list[i].comm, 0)))
             json_array_append_new(rows, row_of(&list[i]));
     free(list);
-    json_object_set_new(out, "processes", rows);
-    return SHM_OK;
+    code = call->sort ? sort_rows(rows, call->sort, err) : SHM_OK;
+    if (code)
+        json_decref(rows);
+    else
+        json_object_set_new(out, "processes", rows);
+    return code;
 }
 
 static void print_ps(const struct call *call, const struct shm_seg *seg, const json_t *out)
@@ -79,7 +126,7 @@ static void print_ps(const struct call *call, const struct shm_seg *seg, const j
 }
 
 const struct command cmd_ps = {
-    .name = "ps", .operands = "", .options = "",
+    .name = "ps", .operands = "[--sort KEY]", .options = "S",
     .help = "processes: threads, live bytes, generation, state",
     .once = ps, .print = print_ps,
 };

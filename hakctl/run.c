@@ -23,7 +23,6 @@ static const struct hak_knob_desc knobs[] = {
 #undef KNOB
 };
 
-/* HAKMEM_TINY_FRONT_DIRECT for tiny.front_direct. */
 static void env_name(const char *knob, char env[HAK_ENV_MAX])
 {
     snprintf(env, HAK_ENV_MAX, "HAKMEM_%s", knob);
@@ -35,7 +34,7 @@ static int set_knobs(const struct call *call, struct shm_error *err)
 {
     for (int i = 0; i < call->argc; i++) {
         struct shm_change change;
-        char env[HAK_ENV_MAX];
+        char env[HAK_ENV_MAX];      /* HAKMEM_TINY_FRONT_DIRECT for tiny.front_direct */
         int code = parse_assignment(call->argv[i], knobs, sizeof knobs / sizeof *knobs, &change,
                                     err);
         if (code)

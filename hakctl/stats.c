@@ -82,6 +82,21 @@ static int check(struct shm_seg *seg, json_t *out, struct shm_error *err)
     return code;
 }
 
+/* What the exposition formats say about each counter; used_adopted may fall, so it is a gauge. */
+static json_t *about_all(const struct shm_seg *seg)
+{
+    json_t *counters = json_object(), *latencies = json_object();
+    for (unsigned i = 0; i < seg->stat_count; i++) {
+        const struct hak_stat_desc *stat = &seg->stats[i];
+        bool counts = stat->kind == HAK_COUNTER && strcmp(stat->name, "used_adopted");
+        if (stat->scope <= HAK_SCOPE_HIST)
+            json_object_set_new(stat->scope == HAK_SCOPE_HIST ? latencies : counters, stat->name,
+                                json_pack("{s:s, s:s}", "kind", counts ? "counter" : "gauge",
+                                          "help", stat->help));
+    }
+    return json_pack("{s:o, s:o}", "counters", counters, "latencies", latencies);
+}
+
 static void put_state(json_t *out, const struct shm_seg *seg, const struct shm_snap *snap)
 {
     bool live = seg->proc.live;
@@ -98,6 +113,8 @@ static void put_state(json_t *out, const struct shm_seg *seg, const struct shm_s
 static int stats(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
     struct shm_snap *snap;
+    if (call->output && !call->format)
+        return shm_fail(err, SHM_EUSAGE, "stats: --output goes with --prometheus or --openmetrics");
     int code = shm_snapshot(seg, &snap, err);
     if (code)
         return code;
@@ -105,6 +122,8 @@ static int stats(const struct call *call, struct shm_seg *seg, json_t *out, stru
     json_object_set_new(out, "classes", all_classes(snap));
     json_object_set_new(out, "counters", all_counters(snap));
     json_object_set_new(out, "latencies", all_latencies(snap));
+    if (call->format)
+        json_object_set_new(out, "about", about_all(seg));
     shm_snap_free(snap);
     return call->check ? check(seg, out, err) : SHM_OK;
 }
@@ -221,8 +240,27 @@ static void print_stats(const struct call *call, const struct shm_seg *seg, cons
     print_laws(json_object_get(out, "laws"));
 }
 
+/* The processes that could be read, in the format asked for. */
+static int print_metrics(const struct call *call, const json_t *processes, struct shm_error *err)
+{
+    size_t i;
+    json_t *p, *good = json_array();
+    bool openmetrics = !strcmp(call->format, "openmetrics");
+    struct new_file file;
+    json_array_foreach(processes, i, p)
+        if (json_object_get(p, "classes"))
+            json_array_append(good, p);
+    int code = call->output ? new_file_open(&file, call->output, err) : SHM_OK;
+    if (!code)
+        write_metrics(call->output ? file.stream : stdout, openmetrics, good);
+    if (!code && call->output)
+        code = new_file_finish(&file, err);
+    json_decref(good);
+    return code;
+}
+
 const struct command cmd_stats = {
-    .name = "stats", .operands = "[--check]", .options = "\1",
+    .name = "stats", .operands = "[--check]", .options = "KPOo",
     .help = "calls by class, counters, latencies; of dead processes too",
-    .dead_too = true, .each = stats, .print = print_stats,
+    .dead_too = true, .each = stats, .print = print_stats, .print_all = print_metrics,
 };

@@ -285,13 +285,18 @@ static bool slot_applied(const struct hak_slot *slot, uint64_t generation)
     return reached(slot->applied, generation);
 }
 
+int shm_startup_knob(const struct hak_knob_desc *knob, struct shm_error *err)
+{
+    return shm_fail(err, SHM_EREFUSED, "%s: startup knob; start the process with %s=...",
+                    knob->name, knob->env);
+}
+
 int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsigned wait_ms,
             unsigned revert_ms, struct shm_ack *ack, struct shm_error *err)
 {
     for (size_t i = 0; i < count; i++)
         if (changes[i].knob->context != HAK_LIVE)
-            return shm_fail(err, SHM_EREFUSED, "%s: startup knob; start the process with %s=...",
-                            changes[i].knob->name, changes[i].knob->env);
+            return shm_startup_knob(changes[i].knob, err);
     struct shm_snap *before = NULL, *after = NULL;
     struct progress p = { 0 };
     *ack = (struct shm_ack){ 0 };

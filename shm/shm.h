@@ -238,6 +238,9 @@ int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsig
             unsigned revert_ms, struct shm_ack *ack, struct shm_error *err);
 #define SHM_WAIT_MS 2000        /* what the tools wait by default */
 
+/* The error for a knob that can't be set on a live process. */
+int shm_startup_knob(const struct hak_knob_desc *knob, struct shm_error *err);
+
 /* Asks for a purge and waits for it, at most wait_ms.  *done false: every thread was idle, so it is
  * pending until one moves.  *bytes: what it gave back. */
 int shm_purge(struct shm_seg *seg, unsigned wait_ms, bool *done, uint64_t *bytes,

@@ -54,11 +54,11 @@ for bad in 0 -3 12x '' 99999999999; do
 done
 fails 2 - 'usage: hakctl get [-n] GLOB...' get
 fails 2 - 'usage: hakctl set NAME=VALUE...' set
-fails 2 - 'usage: hakctl ps' ps more
+fails 2 - 'usage: hakctl ps [--sort KEY]' ps more
 fails 2 - 'usage: hakctl list' list more
 fails 2 - 'usage: hakctl stats [--check]' stats more
 fails 2 - 'usage: hakctl purge' purge more
-fails 2 - 'usage: hakctl gc' gc more
+fails 2 - 'usage: hakctl gc [--dry-run]' gc more
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run "$mask=1" true
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run "$mask=1" --
@@ -68,7 +68,7 @@ run --version
 like "$code $out" '^0 hakctl [0-9]+\.[0-9]+\.[0-9]+$' '--version'
 run --help
 is "$code $err" '0 ' '--help succeeds'
-for verb in ps list get set stats purge gc run; do
+for verb in ps list describe get set reset diff save load stats watch trace purge gc run; do
     like "$out" "
   $verb " "--help names $verb"
 done
@@ -126,7 +126,7 @@ is "$(tail -n +2 <<<"$out" | wc -l)" "$(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def
 run -j list
 is "$(json '[k for k in d["knobs"] if k["name"] == "'$mask'"][0]["max"], len(d["knobs"]), d["env_errors"], d["generation"]')" \
     "(255, $(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def"), 0, 0)" 'list -j'
-is "$(json 'd["knobs"][1] == dict(name="'$mask'", value=0xFE, default=0xFE, min=0, max=0xFF, type="mask", unit="", context="live", env="HAKMEM_TINY_HEAP_V2_CLASS_MASK", help=d["knobs"][1]["help"], **{"from": "default"})')" \
+is "$(json 'd["knobs"][1] == dict(name="'$mask'", value=0xFE, default=0xFE, min=0, max=0xFF, type="mask", unit="", context="live", env="HAKMEM_TINY_HEAP_V2_CLASS_MASK", alias="", help=d["knobs"][1]["help"], **{"from": "default"})')" \
     True 'list -j: all of a knob'
 
 run stats
