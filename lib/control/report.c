@@ -117,13 +117,16 @@ static bool all_zero(const uint64_t *sum)
 
 void report_print(void)
 {
+    const char *comm = seg.state->state.comm;
     struct text t = { .len = 0 };
     sums s;
 
     add_all(s);
-    put_text(&t, "hakmem: statistics of pid ", 0);
+    put_text(&t, "hakmem: statistics of ", 0);
+    put_padded(&t, comm, strnlen(comm, sizeof seg.state->state.comm), 0);
+    put_text(&t, " (pid ", 0);
     put_number(&t, (uint64_t)sys_getpid(), 0);
-    put_text(&t, "\n", 1);
+    put_text(&t, ")\n", 0);
     put_left(&t, "class", FIRST);
     put_text(&t, "alloc_calls", CALLS);
     for (unsigned c = 0; c < COLUMNS; c++)

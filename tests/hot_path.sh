@@ -1,0 +1,55 @@
+# hot_path.sh: the budgets stated in lib/front/heap.h, held against the compiled library, and what
+# malloc, a touch and free cost together in a program.
+. "$(dirname "$0")/tap.sh"
+need objdump binutils
+need valgrind valgrind
+
+if [ "$(uname -m)" != x86_64 ]; then
+    skip 'instruction budgets' "they are counted for x86-64, this is $(uname -m)"
+    done_testing
+    exit
+fi
+
+# The budgets are those of the library as it is installed: optimised, counters on, no checks.
+plain=$HAK_BUILD/tests/plain
+mkdir -p "$plain" &&
+    (cd "$plain" && { [ -e Makefile ] || "$HAK_SRC/configure" -q --disable-hakstat CFLAGS='-O2 -g'; } &&
+        make -s libhakmem.la) >"$tmp/build" 2>&1
+ok 'the library builds as it is installed' test -e "$plain/.libs/libhakmem.so" || diag "$(tail -n 5 "$tmp/build")"
+lib=$plain/.libs/libhakmem.so
+
+code() { objdump -d --no-show-raw-insn "$lib" | awk -v f="<$1>:" '$2 == f { on = 1; next } on && /^$/ { exit } on'; }
+
+# From the first instruction to the first return: the way that a tiny block takes through L0.
+to_ret() { code "$1" | awk '{ n++ } $2 ~ /^ret/ { print n; exit }'; }
+for f in malloc free; do
+    stated=$(grep -oE "^/\* $f\. Budget, tiny[^:]*: [0-9]+" "$HAK_SRC/lib/front/heap.h" | grep -oE '[0-9]+$')
+    like "$stated" '^[0-9]+$' "heap.h states a budget for $f"
+    ok "$f keeps to its budget of $stated instructions (it takes $(to_ret $f))" test "$(to_ret $f)" -le "${stated:-0}"
+    unlike "$(code $f | sed '/ret/q')" 'call|lock |push|xchg' "$f calls nothing, locks nothing and saves no register on its hot path"
+done
+like "$(code dlopen | grep -vE 'nop|endbr')" 'jmp +\*' 'dlopen leaves for the real one by a jump'
+unlike "$(code dlopen)" 'call +\*' 'and never calls it'
+
+cat >"$tmp/loop.c" <<'C'
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    (void)argc;
+    for (long i = 0, n = atol(argv[1]); i < n; i++) {
+        char *p = malloc(16);
+        *(volatile char *)p = 1;
+        free(p);
+    }
+    return 0;
+}
+C
+${CC:-gcc} -O2 -o "$tmp/loop" "$tmp/loop.c"
+instructions() {
+    LD_PRELOAD=$lib valgrind --tool=callgrind --callgrind-out-file=/dev/null "$tmp/loop" "$1" 2>&1 |
+        sed -n 's/.*Collected : //p'
+}
+first=$(instructions 100000) second=$(instructions 1100000)
+ok "malloc, touch and free of 16 bytes take at most 50 instructions, loop and PLT included (they take $(
+    awk "BEGIN { print ($second - $first) / 1000000 }"))" test $((second - first)) -le 50000000
+done_testing
