@@ -19,7 +19,7 @@
 
 #include "lib/base/lock.h"
 
-#define TORN_MAX 1000                   /* ticks at which a request kept changing under our eyes */
+#define TORN_MAX 100                    /* ticks at which a request kept changing under our eyes */
 
 struct table {
     uint64_t generation;

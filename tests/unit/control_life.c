@@ -1,8 +1,11 @@
 /* control_life.c: slots, fork, exec, exit and sudden death; the statistics at exit. */
 #include "tests/unit/control.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 
 static struct seg s;
@@ -65,6 +68,128 @@ static int little_address_space(void)
     long before = vm_kib();
     control_init();
     need(vm_kib() - before < 2048);
+    return 0;
+}
+
+/* ---- kernels that can do less, and sandboxes ---- */
+
+/* From now on a system call fails with `error`, where its argument 2 is `arg` (-1: always). */
+static const char *forbid(int call, int arg, int error)
+{
+    struct sock_filter f[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)arg, 0, arg == -1 ? 0 : 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = { sizeof f / sizeof f[0], f };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+        return strerror(errno);
+    return NULL;
+}
+
+#define POPULATE_WRITE 23
+
+static int slots_work(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct hak_slot_full *slot = slot_memory();
+        need(control_slot(slot) && s.state->slots_used == i + 1);
+        slot->row[0].l0_hits = 1;
+    }
+    need(seg_class(&s, "heap_v2_hits", 0) == count && seg_global(&s, "threads_uncounted") == 0);
+    return 0;
+}
+
+static int no_populate(void)
+{
+    const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL);
+    if (why)
+        return cannot("seccomp: %s", why);
+    start();
+    return slots_work(70);
+}
+
+static int no_second_mapping(void)
+{
+    const char *why = forbid(SYS_mremap, -1, ENOMEM);
+    if (why)
+        return cannot("seccomp: %s", why);
+    start();
+    return slots_work(70);
+}
+
+/* Old, and no room: no SIGBUS, and what cannot be had is private memory. */
+static int old_and_full(void)
+{
+    const char *why = own_mounts();
+    unsigned got = 0;
+
+    if (why)
+        return cannot("%s", why);
+    need(mount("t", "/dev/shm", "tmpfs", 0, "size=80k") == 0);
+    if ((why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL)))
+        return cannot("seccomp: %s", why);
+    start();
+    struct hak_slot_full *slot;
+    while (control_slot(slot = slot_memory())) {
+        memset(slot, 0, sizeof *slot);
+        need(++got < 16);
+    }
+    memset(slot, 0xFF, sizeof *slot);
+    need(got >= 1 && s.state->slots_used == got);
+    return 0;
+}
+
+/* The file is another by the time that it must be opened again. */
+static int old_and_replaced(void)
+{
+    char name[128];
+    struct stat st;
+    const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL);
+
+    if (why)
+        return cannot("seccomp: %s", why);
+    start();
+    need(control_slot(slot_memory()));
+    seg_name(getpid(), name, sizeof name);
+    need(unlink(name) == 0);
+    int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    struct hak_slot_full *slot = slot_memory();
+    need(!control_slot(slot));
+    slot->row[0].l0_hits = 1;
+    need(fstat(fd, &st) == 0 && st.st_size == 0 && st.st_blocks == 0);
+    unlink(name);
+    return 0;
+}
+
+/* A sandbox that lets nothing be opened. */
+static int nothing_opens(void)
+{
+    const char *why = forbid(SYS_openat, -1, EPERM);
+    if (why)
+        return cannot("seccomp: %s", why);
+    control_init();
+    need(!control_slot(slot_memory()) && atomic_load(&hak_globals)->uncounted == 1);
+    return 0;
+}
+
+/* A sandbox that a process enters after its start, as a server's workers do. */
+static int sandboxed_later(void)
+{
+    struct hak_orders o = { 0 };
+    const char *why;
+
+    start();
+    if ((why = forbid(SYS_openat, -1, EPERM)))
+        return cannot("seccomp: %s", why);
+    need(slots_work(70) == 0);
+    hak_tick(&o);
+    seg_set(&s, "trace.ring", 1);
+    need(hak_tick(&o) && s.state->trace_on == 1);
     return 0;
 }
 
@@ -476,7 +601,7 @@ static int prints_statistics(void)
     control_exit();
     close(2), close(p[1]);
     need(read(p[0], got, sizeof got - 1) > 0);
-    snprintf(head, sizeof head, "hakmem: statistics of pid %d\n", (int)getpid());
+    snprintf(head, sizeof head, "hakmem: statistics of control_life (pid %d)\n", (int)getpid());
     if (strncmp(got, head, strlen(head)) != 0 || strcmp(got + strlen(head), want) != 0)
         diag("%s", got);
     need(strncmp(got, head, strlen(head)) == 0 && strcmp(got + strlen(head), want) == 0);
@@ -490,6 +615,12 @@ int main(int argc, char **argv)
 
     CASE("400 slots taken by 8 threads at once: each one's own, each visible", many_slots);
     CASE("the segment takes less than 2 MiB of address space", little_address_space);
+    CASE("a kernel without MADV_POPULATE_WRITE", no_populate);
+    CASE("a kernel that maps nothing twice", no_second_mapping);
+    CASE("an old kernel and a full /dev/shm", old_and_full);
+    CASE("an old kernel, and the segment's name is another file's", old_and_replaced);
+    CASE("a sandbox that forbids open: private", nothing_opens);
+    CASE("a sandbox entered later", sandboxed_later);
     CASE("a forked child has its own segment; its parent's is untouched", forks, "HAKMEM_OS_DECAY_MS=77");
     CASE("a child does not keep its dead parent's segment locked", child_outlives);
     CASE("a child without room in /dev/shm counts privately, at the same address", forks_without_room);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/time.h>
 
 static struct seg s;
@@ -315,6 +316,54 @@ static int hostile_all_the_time(void)
     return 0;
 }
 
+/* A generation that never stands still is refused after a while, not waited for.  To be sure that it
+ * changes while it is read, the reader goes in single steps, and there is a new one at each. */
+#define TORN_TICKS 100
+
+static int reader(void)
+{
+    struct hak_orders o = { 0 };
+    int ticks = 0;
+
+    start();
+    hak_tick(&o);
+    memcpy(s.control->values[1], s.state->values, sizeof s.state->values);
+    raise(SIGSTOP);
+    while (s.state->refused_reason != HAK_REFUSED_TORN && ticks < 2 * TORN_TICKS) {
+        need(!hak_tick(&o) && s.state->generation == 0);
+        ticks++;
+    }
+    need(ticks == TORN_TICKS && s.state->refused == s.state->examined && s.state->refused != 0);
+    need(s.state->refused_knob == 0 && s.state->refused_value == 0);
+    need(seg_global(&s, "generations_refused") == 1);
+    control_exit();
+    return 0;
+}
+
+static int never_still(void)
+{
+    int status, line = 0, p[2];
+
+    need(pipe(p) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0))
+            _exit(77);
+        line = reader();
+        _exit(write(p[1], &line, sizeof line) != sizeof line);
+    }
+    need(waitpid(pid, &status, 0) == pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        return cannot("ptrace is not allowed here");
+    need(WIFSTOPPED(status) && seg_open(&s, pid) == 0);
+    while (WIFSTOPPED(status)) {
+        s.control->generation++;
+        need(ptrace(PTRACE_SINGLESTEP, pid, 0, 0) == 0 && waitpid(pid, &status, 0) == pid);
+    }
+    need(status == 0 && read(p[0], &line, sizeof line) == sizeof line);
+    return line;
+}
+
 /* ---- threads ---- */
 
 #define SETS 3000
@@ -518,6 +567,7 @@ int main(void)
     CASE("a later generation with a revert takes it over; a refused one does not matter", revert_taken_over);
     CASE("random bytes, 100,000 times: no illegal value in force", hostile_bytes);
     CASE("random bytes while they are read: no illegal value in force", hostile_all_the_time);
+    CASE("a request that never stands still is refused as torn", never_still);
     CASE("two threads learn of every change whole", threads_learn);
     CASE("tools read a whole state page", tools_read);
     CASE("ticks in signal handlers", signals_tick);
