@@ -231,9 +231,13 @@ static void act_reset(struct view *v, int key)
     struct shm_snap *old = v->reset;
 
     (void)key;
+    if (v->seg == NULL)
+        return;
+    if (!v->paused && v->ended[0] == '\0')
+        view_sample(v);                         /* from now, not from the last sample on */
     v->reset = v->now;
     view_release(v, old);
-    view_say(v, INK_TEXT, "counts start here (c shows them)");
+    view_say(v, INK_TEXT, "counts start here%s", v->cumulative ? "" : " (c shows them)");
 }
 
 /* ---- Knobs ------------------------------------------------------------------------------------ */

@@ -88,6 +88,12 @@ void view_release(struct view *v, struct shm_snap *snap)
         shm_snap_free(snap);
 }
 
+static void end(struct view *v, const char *why)
+{
+    snprintf(v->ended, sizeof v->ended, "%s", why);
+    v->message[0] = '\0';                       /* the bottom line is for this */
+}
+
 void view_sample(struct view *v)
 {
     struct shm_snap *snap, *old;
@@ -95,7 +101,7 @@ void view_sample(struct view *v)
     bool alive = shm_alive(v->seg);     /* before the snapshot: what it shows is then complete */
 
     if (shm_snapshot(v->seg, &snap, &err) != SHM_OK) {
-        snprintf(v->ended, sizeof v->ended, "%s", err.text);
+        end(v, err.text);
         return;
     }
     old = v->before;
@@ -106,7 +112,7 @@ void view_sample(struct view *v)
     v->rss_bytes = alive ? rss_of(v->seg->proc.pid) : 0;
     keep_rates(v);
     if (!alive)
-        snprintf(v->ended, sizeof v->ended, "the process has ended");
+        end(v, "the process has ended");
 }
 
 static void forget_snaps(struct view *v)

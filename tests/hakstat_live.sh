@@ -16,7 +16,19 @@ expected_rows() {
 }
 # The same rows of the screen: without the size and what comes after the shares.
 screen_rows() { screen | sed -nE 's/^(C[0-7]|mid|large|huge) [^ ]+ ([0-9]+ [0-9]+( [0-9.]+){3}) .*/\1 \2/p' | grep -v ' 0 0 '; }
-rows_agree() { [ "$(screen_rows)" = "$(expected_rows)" ]; }
+agree() {       # DESCRIPTION
+    local rows
+    rows=$(expected_rows)
+    rows_are() { [ "$(screen_rows)" = "$rows" ]; }
+    wait_until rows_are
+    is "$(screen_rows)" "$rows" "$1"
+}
+# Counts start now, on the screen and in $tmp/from.
+reset() {
+    type_keys 1 0
+    sees 'counts start here' 'counts start here'
+    stats "$tmp/from"
+}
 set_knob() {    # ROWS-DOWN VALUE: on the knobs screen
     type_keys 4 Home
     local i
@@ -37,9 +49,7 @@ screen_open 100x40 "$hakstat" -p "$puppet" -d 0.1 --cumulative
 sees '[1 classes]' 'a process under the library'
 sees "puppet pid $puppet" 'by its name'
 
-type_keys 0
-sees 'since reset' 'counts start here'
-stats "$tmp/from"
+reset
 order pairs 0 16 700
 order pairs 1 16 40
 order pairs 1 100 5000
@@ -47,8 +57,7 @@ order alloc 2 3000 60
 order alloc 2 100000 3
 order free 2 2
 stats "$tmp/to"
-ok 'the screen has the rows of hakctl -j stats, to the last call' wait_until rows_agree ||
-    diag "$(screen_rows)"$'\n--\n'"$(expected_rows)"
+agree 'the screen has the rows of hakctl -j stats, to the last call'
 like "$(screen_rows)" 'C1 740 740' 'of 740 pairs of 16 bytes, for one'
 
 set_knob "$mask" 0
@@ -59,31 +68,32 @@ order pairs 1 16 3000
 order pairs 2 16 3000
 sees 'generation 1 applied by 3/3' 'they apply it when they move'
 is "$("$hakctl" get -n tiny.heap_v2.class_mask -p "$puppet")" 0x0 'the process has it'
-type_keys 1 0
-stats "$tmp/from"
+reset
 order pairs 0 16 1000
 order pairs 0 8 1000
 stats "$tmp/to"
-ok 'the screen and hakctl agree' wait_until rows_agree
+agree 'the screen and hakctl agree'
 like "$(screen_rows)" 'C1 1000 1000 0.0 ' 'with mask 0x0 C1 takes no L0 hit'
 set_knob "$mask" 0xE
 sees '0x0 -> 0xE (generation 2, applied by ' 'mask 0xE is set'
 order pairs 0 16 3000
-type_keys 1 0
-stats "$tmp/from"
+reset
 order pairs 0 16 1000
 order pairs 0 8 1000
 stats "$tmp/to"
-ok 'the screen and hakctl agree again' wait_until rows_agree
+agree 'the screen and hakctl agree again'
 like "$(screen_rows)" 'C0 1000 1000 0.0 .*'$'\n''C1 1000 1000 (99|100)\.' 'with mask 0xE C1 takes L0 hits, C0 does not'
 
 set_knob "$trace" 1
 sees 'trace.ring: 0 -> 1' 'the trace ring is switched on'
 order pairs 0 16 3000
-order alloc 0 500 2000
+set_knob "$mask" 0xFE
+sees '0xE -> 0xFE' 'another knob is changed'
+order pairs 0 16 3000
+order alloc 0 500 20
 type_keys 6
-sees ' refill C6 512 ' 'events: refills of C6'
-sees 'knob apply' 'events: the knob'
+sees " $puppet refill C6 512 " 'events: a refill of C6'
+sees " $puppet knob apply " 'events: the knob'
 type_keys /
 type_text apply
 sees_no 'refill C6' 'events are filtered like others'
@@ -93,9 +103,9 @@ order end 1
 sees 'ended' 'a thread that ends'
 
 order exec
-sees "now pid $puppet, puppet" 'exec: the screen goes on with what the process has become'
-type_keys 1 c
-sees 'generation 0 applied by 1/1' 'whose knobs are those at start'
+sees "now pid $puppet, exe" 'exec: the screen goes on with what the process has become'
+order pairs 0 16 10
+sees 'threads 1 generation 0 applied by 1/1' 'whose knobs are those at start'
 puppet_end
 sees 'the process has ended' 'its end is said'
 screen_close
