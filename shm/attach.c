@@ -46,31 +46,46 @@ static void install_guard(void)
     installed = true;
 }
 
-static bool copy_guarded(uint64_t *dst, const uint64_t *src, size_t len)
+/* The accesses between two calls are those that may fail. */
+static void guard(bool on)
 {
-    install_guard();
-    if (sigsetjmp(cut_off, 0)) {
-        guarded = 0;
-        return false;
-    }
-    guarded = 1;
-    for (size_t i = 0; i < len / 8; i++)
-        __atomic_store_n(&dst[i], __atomic_load_n(&src[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-    guarded = 0;
-    return true;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    guarded = on;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
+/* Each word is read before what is read next (acquire), and written after what was written before
+ * (release): these pair with the library's release and acquire. */
 bool shm_copy_out(void *dst, const void *src, size_t len)
 {
-    bool whole = copy_guarded(dst, src, len);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);    /* what is read next is read later */
-    return whole;
+    uint64_t *to = dst;
+    const uint64_t *from = src;
+    install_guard();
+    if (sigsetjmp(cut_off, 0)) {
+        guard(false);
+        return false;
+    }
+    guard(true);
+    for (size_t i = 0; i < len / 8; i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
+    guard(false);
+    return true;
 }
 
 bool shm_copy_in(void *dst, const void *src, size_t len)
 {
-    __atomic_thread_fence(__ATOMIC_RELEASE);    /* what was written before is seen before */
-    return copy_guarded(dst, src, len);
+    uint64_t *to = dst;
+    const uint64_t *from = src;
+    install_guard();
+    if (sigsetjmp(cut_off, 0)) {
+        guard(false);
+        return false;
+    }
+    guard(true);
+    for (size_t i = 0; i < len / 8; i++)
+        __atomic_store_n(&to[i], from[i], __ATOMIC_RELEASE);
+    guard(false);
+    return true;
 }
 
 /* ---- Opening ------------------------------------------------------------------------------- */
@@ -161,16 +176,21 @@ static int check_header(const struct hak_seg_header *h, uint64_t file_size, stru
     return SHM_OK;
 }
 
+static bool read_whole(int fd, void *to, size_t size)
+{
+    return pread(fd, to, size, 0) == (ssize_t)size;
+}
+
 int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err)
 {
     /* A process that is just starting is ready within microseconds; one that died before isn't
      * ever. */
     for (int tries = 0; ; tries++) {
         struct stat st;
-        if (fstat(fd, &st) || pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
+        if (fstat(fd, &st) || !read_whole(fd, header, sizeof *header))
             return damaged(err, "no header");
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (header->ready == 1) {
+        /* What was read along with `ready` may be older than it. */
+        if (header->ready == 1 && read_whole(fd, header, sizeof *header)) {
             if (memcmp(header->magic, HAK_SEG_MAGIC, sizeof header->magic))
                 return damaged(err, "not a hakmem segment");
             if (header->abi_major != HAK_ABI_MAJOR)

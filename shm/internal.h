@@ -24,7 +24,7 @@ bool shm_same_process(int pid, uint64_t start_time);
 uint64_t shm_own_pid_ns(void);
 
 /* Copies len bytes (a multiple of 8; both sides aligned) out of or into a mapping of a segment, one
- * relaxed 8-byte access each.  False: the file was cut off under us. */
+ * atomic 8-byte access each.  False: the file was cut off under us. */
 bool shm_copy_out(void *dst, const void *src, size_t len);
 bool shm_copy_in(void *dst, const void *src, size_t len);
 

@@ -168,8 +168,8 @@ is "$(json 'd["latencies"]["refill"][5], d["latencies"]["refill"][10], sum(d["la
 run set $mask=0xE
 is "$code|$out|$err" "0|$mask: 0xFE -> 0xE (generation 1, applied by 0/0 threads, 3 idle)|" \
     'set, all threads idle: done, and pending'
-run set tiny.front_direct=1 tiny.bump_chunk=7
-is "$code|$out" "0|tiny.front_direct: 0 -> 1 (generation 2, applied by 0/0 threads, 3 idle)
+run set tiny.inline_sll=1 tiny.bump_chunk=7
+is "$code|$out" "0|tiny.inline_sll: 0 -> 1 (generation 2, applied by 0/0 threads, 3 idle)
 tiny.bump_chunk: 256 -> 7 (generation 2, applied by 0/0 threads, 3 idle)" 'set: another one on top'
 run purge
 is "$code|$out" '0|pending: all threads are idle; the next that moves purges' 'purge, all threads idle'
@@ -212,8 +212,8 @@ is "$code|$(json 'd["removed"][0]["pid"], d["removed"][0]["comm"], len(d["remove
 start threads=4 busy=3
 run set $mask=0xE
 is "$code|$out" "0|$mask: 0xFE -> 0xE (generation 1, applied by 3/3 threads, 1 idle)" 'set: applied'
-run -j set $mask=0 tiny.front_direct=1
-is "$code|$out" "0|{\"pid\":$pid,\"comm\":\"fixture_segment\",\"generation\":2,\"applied\":3,\"threads\":3,\"idle\":1,\"changes\":[{\"name\":\"$mask\",\"old\":14,\"new\":0},{\"name\":\"tiny.front_direct\",\"old\":0,\"new\":1}]}" 'set -j'
+run -j set $mask=0 tiny.inline_sll=1
+is "$code|$out" "0|{\"pid\":$pid,\"comm\":\"fixture_segment\",\"generation\":2,\"applied\":3,\"threads\":3,\"idle\":1,\"changes\":[{\"name\":\"$mask\",\"old\":14,\"new\":0},{\"name\":\"tiny.inline_sll\",\"old\":0,\"new\":1}]}" 'set -j'
 run purge
 is "$code|$out" '0|purged 3.0 MiB' 'purge: done'
 for bad in \
@@ -224,8 +224,8 @@ for bad in \
     "$mask= 1|$mask:  1 is not a number" \
     "$mask=0x|$mask: 0x is not a number" \
     "$mask=99999999999999999999|$mask: 99999999999999999999 is not a number" \
-    'tiny.front_direct=yes|tiny.front_direct: yes is not a number' \
-    'tiny.front_direct=2|tiny.front_direct: 2 out of range [0, 1]' \
+    'tiny.inline_sll=yes|tiny.inline_sll: yes is not a number' \
+    'tiny.inline_sll=2|tiny.inline_sll: 2 out of range [0, 1]' \
     'tiny.sll.drain_interval=0|tiny.sll.drain_interval: 0 out of range [1, 65536]' \
     'tiny.front_dierct=1|tiny.front_dierct: no such knob, the nearest is tiny.front_direct' \
     '=1|: no such knob' \
@@ -233,10 +233,10 @@ for bad in \
     'pool.per_class=1|pool.per_class: startup knob; start the process with HAKMEM_POOL_PER_CLASS=...'; do
     fails 5 $pid "${bad#*|}; nothing changed" set "${bad%%|*}"
 done
-fails 5 $pid "$mask: 0x1FF out of range [0x0, 0xFF]; nothing changed" set tiny.front_direct=0 $mask=0x1FF
+fails 5 $pid "$mask: 0x1FF out of range [0x0, 0xFF]; nothing changed" set tiny.inline_sll=0 $mask=0x1FF
 fails 2 $pid 'front: not NAME=VALUE; nothing changed' set front
 fails 2 $pid "$mask: given twice; nothing changed" set $mask=1 $mask=2
-run get -n $mask tiny.front_direct
+run get -n $mask tiny.inline_sll
 is "$out" $'0x0\n1' 'nothing has changed'
 run ps
 like "$out" ' 2 running$' 'and no generation was made'

@@ -29,7 +29,7 @@ run() {
 # refused CODE MESSAGE: what every verb says to pid $pid.
 refused() {
     local verb
-    for verb in 'stats --check' list 'get tiny.*' 'set tiny.front_direct=1' purge; do
+    for verb in 'stats --check' list 'get tiny.*' 'set tiny.inline_sll=1' purge; do
         run "$hakctl" $verb -p $pid
         is "$code|$out|$err" "$1||hakctl: pid $pid: $2" "$case_: $verb"
     done
@@ -209,8 +209,9 @@ contained "$fixture" busy=1 threads=1 >"$tmp/one"
 wait_until test -s "$tmp/one"
 sleep 0.02      # start times are in hundredths of a second, and part of the name
 contained "$fixture" busy=1 threads=2 >"$tmp/two"
+wait_until test -s "$tmp/two"
 contained --mount sh -c 'mount -t tmpfs tmpfs /dev/shm && exec "$@"' sh "$fixture" busy=1 threads=4 >"$tmp/three"
-wait_until test -s "$tmp/two" -a -s "$tmp/three"
+wait_until test -s "$tmp/three"
 is "$(cat "$tmp/one" "$tmp/two" "$tmp/three")" $'1\n1\n1' 'three processes that are pid 1'
 mapfile -t pids < <(pgrep -x fixture_segment)
 is "${#pids[@]}" 3 'with pids of their own here'

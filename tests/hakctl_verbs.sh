@@ -97,9 +97,9 @@ run diff
 is "$code|$out" '0|' 'diff: nothing'
 run reset --all
 is "$code|$out" '0|' 'reset --all: nothing to do'
-run set --dry-run $mask=0xE tiny.front_direct=1
+run set --dry-run $mask=0xE tiny.inline_sll=1
 is "$code|$out" "0|$mask: 0xFE -> 0xE (dry run)
-tiny.front_direct: 0 -> 1 (dry run)" 'set --dry-run'
+tiny.inline_sll: 0 -> 1 (dry run)" 'set --dry-run'
 run -j set --dry-run $mask=0xE
 is "$out" "{\"pid\":$pid,\"comm\":\"fixture_segment\",\"dry_run\":true,\"changes\":[{\"name\":\"$mask\",\"old\":254,\"new\":14}]}" \
     'set --dry-run -j'
@@ -120,8 +120,8 @@ is "$out" "$mask: 0xE -> 0xFE (dry run)" 'reset --dry-run --all'
 run reset --all
 is "$out" "$mask: 0xE -> 0xFE (generation 3, applied by 2/2 threads, 1 idle)" 'reset --all'
 
-run set --no-wait tiny.front_direct=1
-like "$out" '^tiny.front_direct: 0 -> 1 \(generation 4, applied by [0-9]/[0-9] threads, [0-9] idle\)$' 'set --no-wait'
+run set --no-wait tiny.inline_sll=1
+like "$out" '^tiny.inline_sll: 0 -> 1 \(generation 4, applied by [0-9]/[0-9] threads, [0-9] idle\)$' 'set --no-wait'
 run set --revert-after 2.5 tiny.bump_chunk=8
 is "$out" 'tiny.bump_chunk: 256 -> 8 (generation 5, applied by 2/2 threads, 1 idle; reverts after 2.5 s)' 'set --revert-after'
 run -j set --revert-after 1 tiny.bump_chunk=8
@@ -139,9 +139,9 @@ run -e reset no.such tiny.bump_chunk
 is "$code|$out" '0|tiny.bump_chunk: 10 -> 256 (generation 9, applied by 2/2 threads, 1 idle)' 'reset -e'
 run -w tiny.bump_chunk=11
 is "$code|$out" '0|tiny.bump_chunk: 256 -> 11 (generation 10, applied by 2/2 threads, 1 idle)' '-w alone sets'
-run -qw tiny.bump_chunk=12 tiny.front_direct=0
+run -qw tiny.bump_chunk=12 tiny.inline_sll=0
 is "$code|$out" '0|' '-qw'
-run -n tiny.bump_chunk tiny.front_direct
+run -n tiny.bump_chunk tiny.inline_sll
 is "$code|$out" $'0|12\n0' '-n alone gets'
 fails 2 - 'no verb; see hakctl --help' -w
 

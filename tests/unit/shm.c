@@ -132,7 +132,7 @@ static int set(struct shm_seg *seg, const char *name, uint64_t value, unsigned r
 
 static void test_set(void)
 {
-    enum { MASK = HAK_KNOB_heap_v2_class_mask, DIRECT = HAK_KNOB_front_direct };
+    enum { MASK = HAK_KNOB_heap_v2_class_mask, INLINE = HAK_KNOB_inline_sll };
     struct shm_seg *seg = attach();
     struct shm_ack ack;
     uint64_t old, now = fixture_clock(CLOCK_BOOTTIME);
@@ -148,10 +148,10 @@ static void test_set(void)
     is(f->control.writer_uid, geteuid(), "by which uid");
     is(f->control.revert_ns, 0, "no revert");
 
-    is(set(seg, "tiny.front_direct", 1, 5000, &ack, &old), 0, "a second one, before a look");
+    is(set(seg, "tiny.inline_sll", 1, 5000, &ack, &old), 0, "a second one, before a look");
     is(f->control.generation, 2, "generation 2");
     is(f->control.values[0][MASK], 0xE, "contains the pending first");
-    is(f->control.values[0][DIRECT], 1, "and its own");
+    is(f->control.values[0][INLINE], 1, "and its own");
     ok(f->control.revert_ns >= now + 5000000000 && f->control.revert_ns < now + 65000000000,
        "the time of the revert");
 
@@ -159,7 +159,7 @@ static void test_set(void)
     f->state.state.examined = f->state.state.refused = 2;
     is(set(seg, "tiny.bump_chunk", 9, 0, &ack, &old), 0, "a third one, after a refusal");
     is(f->control.values[1][MASK], 0xFE, "is without what was refused");
-    is(f->control.values[1][DIRECT], 0, "all of it");
+    is(f->control.values[1][INLINE], 0, "all of it");
     is(f->control.values[1][HAK_KNOB_bump_chunk], 9, "and has its own");
     is(f->control.revert_ns, 0, "and cancels the revert");
 
@@ -181,7 +181,7 @@ static void test_cut_off(void)
     is(truncate(path, FIXTURE_PAGE), 0, "the segment is cut off");
     is(shm_snapshot(seg, &snap, &err), SHM_EIO, "a snapshot survives it");
     is_str(err.text, "its segment was cut off", "and says so");
-    is(set(seg, "tiny.front_direct", 1, 0, &ack, &old), SHM_EIO, "so does a set");
+    is(set(seg, "tiny.inline_sll", 1, 0, &ack, &old), SHM_EIO, "so does a set");
     is(ack.generation, 0, "which wrote nothing");
     is(shm_check(seg, 10, laws, &err), SHM_EIO, "and a check");
     shm_detach(seg);
