@@ -29,9 +29,15 @@ static volatile sig_atomic_t guarded;
 
 static void on_sigbus(int sig)
 {
-    if (guarded)
-        siglongjmp(cut_off, 1);
-    signal(sig, SIG_DFL);       /* not ours: returning raises it again, and it kills */
+    if (!guarded) {
+        signal(sig, SIG_DFL);       /* not ours: returning raises it again, and it kills */
+        return;
+    }
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, sig);
+    sigprocmask(SIG_UNBLOCK, &only, NULL);      /* what returning would have done */
+    siglongjmp(cut_off, 1);
 }
 
 static void install_guard(void)
@@ -39,8 +45,7 @@ static void install_guard(void)
     static bool installed;
     if (installed)
         return;
-    /* SA_NODEFER: the jump out of the handler leaves the signal unblocked. */
-    struct sigaction action = { .sa_handler = on_sigbus, .sa_flags = SA_NODEFER };
+    struct sigaction action = { .sa_handler = on_sigbus };
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, NULL);
     installed = true;
