@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 static _Atomic bool started;
-static struct lock start_lock;
+static struct lock start_lock = { .name = "start" };
 static pthread_key_t exit_key;
 static _Atomic bool exit_key_made;
 

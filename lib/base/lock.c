@@ -2,6 +2,7 @@
 #include "lib/base/lock.h"
 #include "lib/base/hooks.h"
 #include "lib/base/os.h"
+#include "lib/base/usdt.h"
 
 #define SPINS 64
 
@@ -40,6 +41,7 @@ static hak_cold void lock_wait(struct lock *l)
     COUNT(slot->thread.lock_waits, 1);
     hak_hist_add(slot->hist.lock_wait, ns);
     hak_trace(HAK_TRACE_LOCK_WAIT, 0xFFFF, ns);
+    usdt_lock_wait(l, l->name, ns);
 }
 
 void lock_take(struct lock *l, const void *owner)

@@ -12,6 +12,7 @@
 struct lock {
     _Atomic uint32_t word;                           /* 0 free, 1 held, 2 held and waited for */
     const void *_Atomic owner;
+    const char *name;                                /* for who traces a wait */
 };
 
 bool lock_try(struct lock *l, const void *owner);

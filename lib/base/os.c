@@ -66,7 +66,7 @@ static struct {
     struct lock lock;
     char *next, *end;
     _Atomic size_t mapped;
-} meta;
+} meta = { .lock.name = "meta" };
 
 void *os_meta(size_t bytes)
 {

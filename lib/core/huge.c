@@ -2,6 +2,7 @@
 #include "lib/core/huge.h"
 #include "lib/base/lock.h"
 #include "lib/base/os.h"
+#include "lib/base/usdt.h"
 #include "lib/core/address.h"
 #include "lib/core/pool.h"
 #include "lib/core/superslab.h"
@@ -19,7 +20,7 @@ struct huge {
     struct huge *all;                   /* every one ever made */
 };
 
-static struct lock huge_lock;
+static struct lock huge_lock = { .name = "huge" };
 static struct huge *cached, *unused, *all;
 static _Atomic size_t cached_bytes;
 static _Atomic size_t cache_limit = 256 * MIB;
@@ -37,13 +38,15 @@ static struct huge *huge_of(const void *p)
     return g && g->base == p ? g : NULL;
 }
 
-static void map_counted(uint64_t start, size_t more)
+static void map_counted(const struct huge *g, uint64_t start, size_t more)
 {
     struct hak_slot_full *slot = hak_my_slot();
+    uint64_t ns = os_now_ns() - start;
 
-    hak_hist_add(slot->hist.os_map, os_now_ns() - start);
+    hak_hist_add(slot->hist.os_map, ns);
     COUNT(slot->thread.os_map, 1);
     hak_trace(HAK_TRACE_OS_MAP, HAK_ROW_HUGE, more);
+    usdt_os_map(g->base, more, 1, ns);
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), more);
 }
 
@@ -55,9 +58,11 @@ static void drop(struct huge *g)
 
     address_set_unit((uintptr_t)g->base, 0);
     os_unmap(g->base, g->bytes);
-    hak_hist_add(slot->hist.os_unmap, os_now_ns() - start);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(slot->hist.os_unmap, ns);
     COUNT(slot->thread.os_unmap, 1);
     hak_trace(HAK_TRACE_OS_UNMAP, HAK_ROW_HUGE, g->bytes);
+    usdt_os_unmap(g->base, g->bytes, 1, ns);
     GLOBAL_ADD(mapped, -g->bytes);
     g->base = NULL;
     atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
@@ -125,7 +130,7 @@ static struct huge *map_new(size_t bytes, size_t align)
     if (!g)
         os_unmap(base, bytes);
     else
-        map_counted(start, bytes);
+        map_counted(g, start, bytes);
     return g;
 }
 
@@ -190,7 +195,7 @@ size_t huge_give(void *p)
 static void resized(struct huge *g, size_t need, uint64_t start)
 {
     if (need > g->bytes)
-        map_counted(start, need - g->bytes);
+        map_counted(g, start, need - g->bytes);
     else
         GLOBAL_ADD(mapped, -(g->bytes - need));
     g->bytes = need;

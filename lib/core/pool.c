@@ -2,6 +2,7 @@
 #include "lib/core/pool.h"
 #include "lib/base/lock.h"
 #include "lib/base/os.h"
+#include "lib/base/usdt.h"
 #include "lib/core/hint.h"
 #include "lib/core/huge.h"
 
@@ -25,7 +26,7 @@ static _Atomic uint32_t table_used;
 
 /* Under the lock: the LRU (a ring around `lru`, newest first), the list of GONE structs, and every
  * change of superslab.state. */
-static struct lock pool_lock;
+static struct lock pool_lock = { .name = "pool" };
 static struct superslab lru = { .next = &lru, .prev = &lru };
 static uint32_t lru_count;
 static struct superslab *gone;
@@ -239,9 +240,11 @@ static struct superslab *map_superslab(void)
             os_unmap(base, SS_SIZE);
         return NULL;
     }
-    hak_hist_add(slot->hist.os_map, os_now_ns() - start);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(slot->hist.os_map, ns);
     COUNT(slot->thread.os_map, 1);
     hak_trace(HAK_TRACE_OS_MAP, 0xFFFF, SS_SIZE);
+    usdt_os_map(base, SS_SIZE, 0, ns);
     ss->base = base;
     atomic_store_explicit(&ss->dirty_map, 0, memory_order_relaxed);
     GLOBAL_ADD(ss_created, 1);
@@ -289,8 +292,11 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
         COUNT(slot->thread.pool_acquire, 1);
     }
     lock_drop(&pool_lock);
-    hak_hist_add(slot->hist.ss_acquire, os_now_ns() - start);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(slot->hist.ss_acquire, ns);
     hak_trace(HAK_TRACE_SS_ACQUIRE, row, run);
+    if (ss)
+        usdt_superslab_acquire(ss->base, row, run, ns);
     return slab;
 }
 
@@ -315,9 +321,11 @@ static bool unmap_superslab(struct superslab *ss)
     address_set_unit((uintptr_t)ss->base, 0);
     if (!os_unmap(ss->base, SS_SIZE))
         return false;
-    hak_hist_add(slot->hist.os_unmap, os_now_ns() - start);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(slot->hist.os_unmap, ns);
     COUNT(slot->thread.os_unmap, 1);
     hak_trace(HAK_TRACE_OS_UNMAP, 0xFFFF, SS_SIZE);
+    usdt_os_unmap(ss->base, SS_SIZE, 0, ns);
     lru_remove(ss);
     ss->base = NULL;
     ss->next = gone;
@@ -349,6 +357,7 @@ static hak_cold void retire(struct superslab *ss)
         atomic_compare_exchange_strong_explicit(&ss->free_map, &all, 0, memory_order_acquire,
                                                 memory_order_relaxed)) {
         lru_push(ss);
+        usdt_superslab_release(ss->base);
         lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
     }
     lock_drop(&pool_lock);
@@ -425,13 +434,16 @@ static size_t purge_range(struct superslab *ss, uint32_t mask)
     while (mask) {
         unsigned first = (unsigned)__builtin_ctz(mask);
         unsigned run = mask >> first == UINT32_MAX ? SS_SLABS : (unsigned)__builtin_ctz(~(mask >> first));
+        char *from = ss->base + first * SLAB_SIZE;
         uint64_t start = os_now_ns();
-        if (os_purge(ss->base + first * SLAB_SIZE, run * SLAB_SIZE)) {
+        if (os_purge(from, run * SLAB_SIZE)) {
             atomic_fetch_and_explicit(&ss->dirty_map, ~mask_of(first, run), memory_order_relaxed);
             bytes += run * SLAB_SIZE;
         }
-        hak_hist_add(slot->hist.os_unmap, os_now_ns() - start);
+        uint64_t ns = os_now_ns() - start;
+        hak_hist_add(slot->hist.os_unmap, ns);
         COUNT(slot->thread.os_purge, 1);
+        usdt_os_purge(from, run * SLAB_SIZE, ns);
         mask &= ~mask_of(first, run);
     }
     COUNT(slot->thread.os_purge_bytes, bytes);

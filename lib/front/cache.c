@@ -1,5 +1,6 @@
 /* cache.c: FastCache, the SLL and the slabs of a heap: the slow exits of malloc and free. */
 #include "lib/base/os.h"
+#include "lib/base/usdt.h"
 #include "lib/core/pool.h"
 #include "lib/front/internal.h"
 
@@ -381,8 +382,10 @@ static void *refill(struct heap *h, unsigned bin)
     b->l1_n = got;
     COUNT(h->slot.row[bin].slow_allocs, 1);
     COUNT(h->slot.thread.refills, 1);
-    hak_hist_add(h->slot.hist.refill, os_now_ns() - start);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(h->slot.hist.refill, ns);
     hak_trace(HAK_TRACE_REFILL, bin, got + 1);
+    usdt_refill(bin, bin_info[bin].size, got + 1, ns);
     return p;
 }
 

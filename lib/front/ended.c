@@ -1,5 +1,6 @@
 /* ended.c: the end of a thread, what it leaves, and what others do for a thread that is away. */
 #include "lib/base/lock.h"
+#include "lib/base/usdt.h"
 #include "lib/front/internal.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #define LOOK_AT_ENDED 4                     /* heaps looked at for a slab to adopt */
 
 /* The heap of threads past their end. */
-struct lock late_lock;
+struct lock late_lock = { .name = "late" };
 struct heap *late;
 
 /* ---- the end of a thread ---- */
@@ -27,6 +28,7 @@ void heap_thread_exit(void *heap)
     heap_enter(h);
     heap_give_back_caches(h);
     hak_trace(HAK_TRACE_THREAD_EXIT, 0xFFFF, 0);
+    usdt_thread_exit(h);
     h->cold.state = HEAP_ENDED;
     heap_leave(h);
     h->slot.head.tid = 0;

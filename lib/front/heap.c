@@ -1,6 +1,7 @@
 /* heap.c: heaps: how they are made, held and listed. */
 #include "lib/base/lock.h"
 #include "lib/base/os.h"
+#include "lib/base/usdt.h"
 #include "lib/front/internal.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ static _Atomic uint32_t mark_always = 1;
 static _Atomic uint32_t *fork_mark = &mark_always;
 
 /* Guards the lists of heaps. */
-struct lock heaps_lock;
+struct lock heaps_lock = { .name = "heaps" };
 static struct heap *_Atomic heaps;
 struct heap *heaps_ended;                  /* the latest first */
 _Atomic unsigned heaps_ended_count;
@@ -240,6 +241,7 @@ static hak_cold struct heap *heap_birth(void)
     heap_look(h);
     heap_leave(h);
     hak_trace(HAK_TRACE_THREAD_START, 0xFFFF, 0);
+    usdt_thread_start(h);
     front_arm(h);                                       /* may allocate */
     return h;
 }

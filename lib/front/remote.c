@@ -14,6 +14,7 @@
  *
  * A run can change its owner between the free of a block and the drain (heap_adopt_slab).  Whoever
  * drains looks at the owner word again and passes on what is no longer the heap's. */
+#include "lib/base/usdt.h"
 #include "lib/front/internal.h"
 
 #include <errno.h>
@@ -109,6 +110,7 @@ void queue_drain(struct heap *h)
     }
     COUNT(h->slot.thread.remote_drains, 1);
     hak_trace(HAK_TRACE_REMOTE_DRAIN, 0xFFFF, n);
+    usdt_remote_drain(n);
 }
 
 void heap_free_other(void *p, struct heap *h)

@@ -1,5 +1,6 @@
 /* tick.c: what a thread does from time to time: apply knobs, drain, purge. */
 #include "lib/base/os.h"
+#include "lib/base/usdt.h"
 #include "lib/core/huge.h"
 #include "lib/core/pool.h"
 #include "lib/front/internal.h"
@@ -55,6 +56,8 @@ static void apply(struct heap *h, const struct hak_orders *o)
     h->cold.epoch = o->epoch;
     __atomic_store_n(&h->slot.head.epoch, o->epoch, __ATOMIC_RELAXED);
     __atomic_store_n(&h->slot.head.applied, o->generation, __ATOMIC_RELEASE);
+    hak_trace(HAK_TRACE_KNOB_APPLY, 0xFFFF, o->generation);
+    usdt_knob_apply(o->generation, o->epoch);
 }
 
 /* ---- purging ---- */
@@ -158,7 +161,9 @@ static void drain(struct heap *h)
     queue_drain(h);
     idle_trim(h);
     COUNT(h->slot.thread.drains, 1);
-    hak_hist_add(h->slot.hist.drain, os_now_ns() - start);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(h->slot.hist.drain, ns);
+    usdt_drain(h->cold.knobs.sll_drain_interval, ns);
 }
 
 void heap_tick(struct heap *h)
