@@ -80,7 +80,7 @@ is "$(run "$tmp/prog" </dev/null 2>&1)" 'usable 112, bad bytes 0, bad alignment 
     'four threads, blocks freed by other threads, fork: contents and alignment are right'
 
 mkfifo "$tmp/stdin"
-in_background run "$tmp/prog" <"$tmp/stdin" >"$tmp/out"
+in_background $EMULATOR -E LD_PRELOAD="$lib" "$tmp/prog" <"$tmp/stdin" >"$tmp/out"
 pid=$!
 exec 3>"$tmp/stdin"
 wait_until grep -q child "$tmp/out"

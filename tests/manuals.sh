@@ -16,7 +16,8 @@ for page in $pages; do
     done
 done
 
-plain=$(mandoc -Tascii -Owidth=72 "$HAK_BUILD/man/hakmem.7" | sed 's/.\x08//g' | tr -s ' \n' ' ')
+text() { mandoc -Tascii -Owidth=72 "$1" | sed 's/.\x08//g' | tr -s ' \n' ' '; }
+plain=$(text "$HAK_BUILD/man/hakmem.7")
 has() {  # TEXT DESCRIPTION
     [[ $plain == *"$1"* ]]
     tap_result $? "$2" || diag "not in hakmem(7): $1"
@@ -59,4 +60,33 @@ for size in $(sed -nE 's/^BIN\( *([0-9]+),.*/\1/p' "$HAK_SRC/abi/sizes.def"); do
     tap_result $? "bin of $size bytes" || diag 'not in hakmem(7)'
 done
 
+# What a library says of itself in its segment.
+need jq jq
+in_background preloaded sleep 1000
+pid=$!
+wait_until "$hakctl" get -p $pid verbose
+while IFS=$'\t' read -r name env type min max def context; do
+    if [ "$type" = mask ]; then
+        printf -v min 0x%X "$min"
+        printf -v max 0x%X "$max"
+        printf -v def 0x%X "$def"
+    elif [ "$type" = octal ]; then
+        printf -v min 0%o "$min"
+        printf -v max 0%o "$max"
+        printf -v def 0%o "$def"
+    fi
+    [[ $plain == *" $name "*" environment $env"*" type $type"*" range $min to $max default $def context $context "* ]]
+    tap_result $? "$name: the running library says the same"
+    knobs=$((knobs - 1))
+done < <("$hakctl" -j list -p $pid |
+    jq -r '.knobs[] | [.name, .env, .type, .min, .max, .default, .context] | @tsv')
+is "$knobs" 0 'and has as many knobs'
+counters=$("$hakctl" -j stats -p $pid | jq -r '.counters | keys[]')
+for name in $counters; do has " $name " "$name: named"; done
+
+plain=$(text "$HAK_SRC/man/hakctl.1")
+for word in $("$hakctl" --help | grep -oE '^  [a-z]+|(^|[^a-z-])--?[a-z][a-z-]*' | grep -oE '[a-z-]+' | sort -u); do
+    [[ $plain == *[\ \[]$word[],\ :.]* ]]
+    tap_result $? "hakctl(1) knows $word" || diag "not in hakctl(1): $word"
+done
 done_testing

@@ -12,7 +12,8 @@
 #   $tmp                 a directory of this test's own, removed at its end
 #   $lib $hakctl $hakstat  the library and the tools of the build under test
 #   preloaded COMMAND…   run it under the library
-#   in_background COMMAND…  start it, its pid is in $!; it is killed at the test's end
+#   in_background COMMAND…  start it, its pid is in $!; it is killed at the test's end.  COMMAND is
+#                        a program, or preloaded and a program
 #   wait_until COMMAND…  try it every 20 ms until it succeeds; fails after 30 seconds
 #   diag TEXT            a comment for who reads a failure; at most 60 lines
 set -u
@@ -89,9 +90,9 @@ need() {
     done_testing
 }
 
-preloaded() { env LD_PRELOAD="$lib${LD_PRELOAD:+:$LD_PRELOAD}" "$@"; }
+preloaded() { ${tap_exec-} env LD_PRELOAD="$lib${LD_PRELOAD:+:$LD_PRELOAD}" "$@"; }
 in_background() {
-    "$@" &
+    tap_exec=exec "$@" &
     tap_pids+=($!)
 }
 wait_until() {
