@@ -48,4 +48,5 @@ static const char *empty(const struct span *span)
 
 const struct screen screen_events = {
     .name = "events", COLUMNS(columns), .fill = fill, .empty = empty, .needs_process = true,
+    .newest_first = true,
 };

@@ -30,6 +30,7 @@ struct screen {
     void (*enter)(struct view *view, uint64_t id);
 
     bool needs_process;
+    bool newest_first;          /* rows come in at the top */
 };
 
 /* The first MAIN_SCREENS have a key and a tab. */

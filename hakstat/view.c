@@ -402,8 +402,7 @@ static void draw_row(const struct table *t, const int widths[TABLE_COLUMNS],
     char text[TABLE_CELL_MAX];
     int col = 0;
 
-    if (chosen)
-        draw_text(at, 0, ink, "%*s", draw_width(), "");
+    draw_text(at, 0, ink, "%*s", draw_width(), "");
     for (unsigned i = 0; i < t->column_count; i++) {
         if (widths[i] == 0)
             continue;
@@ -417,11 +416,14 @@ static void draw_row(const struct table *t, const int widths[TABLE_COLUMNS],
     }
 }
 
-/* Finds the chosen row again, or the one that took its place, and scrolls to it. */
-static void settle(struct place *place, const struct table *t, unsigned page)
+/* Finds the chosen row again, or the one that took its place, and scrolls to it.  `stay`: who is at
+ * the top stays there, whatever comes in. */
+static void settle(struct place *place, const struct table *t, unsigned page, bool stay)
 {
     unsigned i = 0;
 
+    if (stay && place->index == 0 && t->count != 0)
+        place->chosen = t->rows[0].id;
     while (i < t->count && t->rows[i].id != place->chosen)
         i++;
     if (i == t->count)
@@ -461,7 +463,7 @@ static void draw_table(struct view *v, const struct screen *screen, const struct
     if (detail)
         rows -= screen->detail_rows + 1;
     v->page = rows > 0 ? (unsigned)rows : 1;
-    settle(place, &v->table, v->page);
+    settle(place, &v->table, v->page, screen->newest_first);
     lay_out(&v->table, widths);
     draw_heads(&v->table, widths, place);
     for (unsigned i = place->top; i < v->table.count && i < place->top + v->page; i++)
