@@ -133,7 +133,7 @@ def extras(out, summary, names):
     """Figures that single rows have besides time and memory."""
     lines = [("hello", "peak_kib", "peak resident set, KiB"),
              ("fragmentation", "waste", "mean of resident set over live bytes"),
-             ("fragmentation", "settled_kib", "resident beyond live, a second after the last wave, KiB")]
+             ("fragmentation", "settled_kib", "still resident a second after all is freed, KiB")]
     for row, figure, what in lines:
         if row in summary:
             cells = {n: value(summary[row], n, figure) for n in names}
