@@ -67,13 +67,16 @@ static void make_tables(char *letters, struct option *longs)
     *longs = (struct option){ 0 };
 }
 
+/* What getopt complains of: optopt is the letter, or 0 for an unknown long option. */
 static int bad_option(char **argv, int kind, struct shm_error *err)
 {
-    const char *what = kind == ':' ? "needs an argument" : "unknown option";
-    const char *last = argv[optind - 1];
-    if (!strncmp(last, "--", 2))
-        return shm_fail(err, SHM_EUSAGE, "%s: %s", last, what);
-    return shm_fail(err, SHM_EUSAGE, "-%c: %s", optopt, what);
+    if (!optopt)
+        return shm_fail(err, SHM_EUSAGE, "%s: unknown option", argv[optind - 1]);
+    for (int i = 0; i < OPTIONS; i++)
+        if (options[i].letter == optopt)
+            return shm_fail(err, SHM_EUSAGE, "--%s: %s", options[i].name,
+                            kind == ':' ? "needs an argument" : "takes no argument");
+    return shm_fail(err, SHM_EUSAGE, "-%c: unknown option", optopt);
 }
 
 static int parse_count(const char *option, const char *what, unsigned *n, struct shm_error *err)
@@ -122,6 +125,18 @@ static int take_option(struct call *call, int letter, struct shm_error *err)
     case 'S': call->sort = optarg; break;
     }
     return SHM_OK;
+}
+
+/* ---- Output -------------------------------------------------------------------------------- */
+
+/* A verb's output that can't be written is an error, except to a pipe that nobody reads. */
+static int finish(int code)
+{
+    if ((fflush(stdout) || ferror(stdout)) && errno != EPIPE) {
+        fprintf(stderr, "hakctl: can't write: %s\n", strerror(errno));
+        return code ? code : SHM_EIO;
+    }
+    return code;
 }
 
 /* ---- Help ---------------------------------------------------------------------------------- */
@@ -206,34 +221,39 @@ static int check_usage(const struct call *call, const bool *given, struct shm_er
 }
 
 /* All options are read before the first fault is reported, so that -j is known by then. */
-static int parse(struct call *call, int argc, char **argv, struct shm_error *err)
+static int parse_options(struct call *call, int argc, char **argv, bool *given,
+                         struct shm_error *err)
 {
     char letters[2 * OPTIONS + 2];
     struct option longs[OPTIONS + 1];
-    bool given[128] = { false };
     int letter, code = SHM_OK;
     make_tables(letters, longs);
     opterr = 0;
-    for (int i = 1; i < argc && !call->rest; i++)
-        if (!strcmp(argv[i], "--")) {
-            call->rest = argv + i + 1;
-            argc = i;
-        }
     while ((letter = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         struct shm_error *first = code ? NULL : err;
         int bad = letter == '?' || letter == ':' ? bad_option(argv, letter, first)
                                                  : take_option(call, letter, first);
         code = code ? code : bad;
-        if (letter < 128)
-            given[letter] = true;
+        given[letter] = true;
     }
-    if (!code && given['h']) {
-        help();
-        exit(SHM_OK);
-    }
-    if (!code && given['V']) {
-        printf("hakctl %s\n", PACKAGE_VERSION);
-        exit(SHM_OK);
+    return code;
+}
+
+static int parse(struct call *call, int argc, char **argv, struct shm_error *err)
+{
+    bool given[128] = { false };
+    for (int i = 1; i < argc && !call->rest; i++)
+        if (!strcmp(argv[i], "--")) {
+            call->rest = argv + i + 1;
+            argc = i;
+        }
+    int code = parse_options(call, argc, argv, given, err);
+    if (!code && (given['h'] || given['V'])) {
+        if (given['h'])
+            help();
+        else
+            printf("hakctl %s\n", PACKAGE_VERSION);
+        exit(finish(SHM_OK));
     }
     if (!code)
         code = take_operands(call, given, argc - optind, argv + optind, err);
@@ -341,16 +361,6 @@ static int run_once(const struct call *call)
         write_json(out);
     else
         json_decref(out);
-    return code;
-}
-
-/* A verb's output that can't be written is an error, except to a pipe that nobody reads. */
-static int finish(int code)
-{
-    if ((fflush(stdout) || ferror(stdout)) && errno != EPIPE) {
-        fprintf(stderr, "hakctl: can't write: %s\n", strerror(errno));
-        return code ? code : SHM_EIO;
-    }
     return code;
 }
 

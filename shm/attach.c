@@ -370,11 +370,11 @@ const struct hak_stat_desc *shm_stat(const struct shm_seg *seg, enum hak_stat_sc
     return NULL;
 }
 
-uint64_t shm_now_ms(void)
+uint64_t shm_clock_ns(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 void shm_nap_us(unsigned us)

@@ -2,6 +2,8 @@
 #ifndef HAK_SHM_INTERNAL_H
 #define HAK_SHM_INTERNAL_H
 
+#include <time.h>
+
 #include "shm/shm.h"
 
 /* Opens the directory that holds a segment: /dev/shm, or that of another mount namespace. */
@@ -43,8 +45,8 @@ void shm_end_request(struct shm_seg *seg);
 int shm_walk(struct shm_seg *seg, unsigned wait_ms, struct shm_snap **before,
              struct shm_snap **after, uint64_t *request, struct shm_error *err);
 
-/* Milliseconds of CLOCK_MONOTONIC, and a nap. */
-uint64_t shm_now_ms(void);
+/* Nanoseconds of a clock, and a nap. */
+uint64_t shm_clock_ns(clockid_t clock);
 void     shm_nap_us(unsigned us);
 
 #endif

@@ -8,12 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "shm/internal.h"
 
-#define LOCK_MS   2000
+#define LOCK_NS   UINT64_C(2000000000)
 #define SETTLE_MS 50        /* time in which a thread that runs at all gets a CPU and moves */
 
 /* ---- The writers' lock --------------------------------------------------------------------- */
@@ -48,11 +47,11 @@ int shm_begin_request(struct shm_seg *seg, struct shm_error *err)
     if (!shm_alive(seg))
         return gone(err);
     int code = map_control(seg, err);
-    uint64_t deadline = shm_now_ms() + LOCK_MS;
+    uint64_t deadline = shm_clock_ns(CLOCK_MONOTONIC) + LOCK_NS;
     while (!code && set_lock(seg, F_WRLCK)) {
         if (errno != EAGAIN && errno != EACCES && errno != EINTR)
             code = shm_fail(err, SHM_EIO, "can't lock its control page: %s", strerror(errno));
-        else if (shm_now_ms() > deadline)
+        else if (shm_clock_ns(CLOCK_MONOTONIC) > deadline)
             code = shm_fail(err, SHM_EIO, "another tool has held the lock of its control page for "
                             "two seconds");
         else
@@ -144,9 +143,9 @@ static int await(const struct shm_seg *seg, const struct shm_snap *before, const
                  unsigned wait_ms, struct progress *p, struct shm_snap **last,
                  struct shm_error *err)
 {
-    uint64_t start = shm_now_ms();
+    uint64_t start = shm_clock_ns(CLOCK_MONOTONIC);
     for (unsigned nap = 200; ; nap = nap < 10000 ? nap * 2 : nap) {
-        uint64_t waited = shm_now_ms() - start;
+        uint64_t waited = (shm_clock_ns(CLOCK_MONOTONIC) - start) / 1000000;
         bool alive = shm_alive(seg);
         int code = shm_snapshot(seg, last, err);
         if (code)
@@ -169,20 +168,6 @@ static bool reached(uint64_t now, uint64_t number)
 }
 
 /* ---- set ----------------------------------------------------------------------------------- */
-
-static uint64_t boot_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t real_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static int read_truth(const struct shm_seg *seg, struct hak_state *state, struct shm_error *err)
 {
@@ -221,8 +206,9 @@ static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count
         values[changes[i].knob->index] = changes[i].value;
     }
     struct { int32_t pid; uint32_t uid; } writer = { getpid(), geteuid() };
-    uint64_t now = real_ns();
-    uint64_t revert = revert_ms ? boot_ns() + revert_ms * UINT64_C(1000000) : 0;
+    uint64_t now = shm_clock_ns(CLOCK_REALTIME), revert = 0;
+    if (revert_ms)
+        revert = shm_clock_ns(CLOCK_BOOTTIME) + revert_ms * UINT64_C(1000000);
     bool whole = PUT(seg, values[next & 1], values) && PUT(seg, writer_ns, &now)
         && PUT(seg, revert_ns, &revert)
         && shm_copy_in(&seg->control->writer_pid, &writer, sizeof writer);

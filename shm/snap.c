@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "shm/internal.h"
 
@@ -30,13 +29,6 @@ void shm_find_known(struct shm_seg *seg)
     for (unsigned i = 0; i < BYTES; i++)
         seg->bytes[i] = shm_stat(seg, HAK_SCOPE_THREAD, byte_names[i]);
     seg->ticks = shm_stat(seg, HAK_SCOPE_THREAD, "ticks");
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn)
@@ -164,8 +156,8 @@ int shm_snapshot(const struct shm_seg *seg, struct shm_snap **result, struct shm
         return shm_fail(err, SHM_EIO, "out of memory");
     }
     snap->seg = seg;
-    snap->time_ns = clock_ns(CLOCK_REALTIME);
-    snap->boot_ns = clock_ns(CLOCK_BOOTTIME);
+    snap->time_ns = shm_clock_ns(CLOCK_REALTIME);
+    snap->boot_ns = shm_clock_ns(CLOCK_BOOTTIME);
     int code = fill(snap, err);
     if (code) {
         shm_snap_free(snap);

@@ -47,8 +47,11 @@ fails 2 - 'sett: no such verb, the nearest is set; see hakctl --help' sett a=1
 fails 2 - 'frobnicate: no such verb; see hakctl --help' frobnicate
 fails 2 - '-x: unknown option' ps -x
 fails 2 - '--frob: unknown option' ps --frob
-fails 2 - '-p: needs an argument' ps -p
+fails 2 - '-x: unknown option' --comm x -xq ps
+fails 2 - '--pid: needs an argument' ps -p
 fails 2 - '--pid: needs an argument' ps --pid
+fails 2 - '--json: takes no argument' ps --json=1
+fails 2 - '--qq: unknown option' --quiet --qq set a=1
 for bad in 0 -3 12x '' 99999999999; do
     fails 2 - "-p: $bad is not a process id" stats -p "$bad"
 done
