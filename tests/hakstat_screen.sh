@@ -236,7 +236,7 @@ type_text pool.per_class
 type_keys Enter Enter
 type_text 1
 type_keys Enter
-sees 'pool.per_class can be set at start only (HAKMEM_POOL_PER_CLASS); nothing changed' 'a startup knob'
+sees 'pool.per_class: startup knob; start the process with HAKMEM_POOL_PER_CLASS=...; nothing changed' 'a startup knob'
 is "$("$hakctl" get -n tiny.heap_v2.class_mask pool.per_class -p "$pid" | paste -sd' ')" '0xE 0' 'neither was'
 
 type_keys q
@@ -349,4 +349,18 @@ for what in magic knobs_many stats_many bins_off class_size slots_max used seq o
     like "$(screen)" 'exit [01]' "corrupt=$what: no crash"
     stop "$pid"
 done
+
+# No invalid access, nothing uninitialised, no block lost, on any screen.
+need valgrind valgrind
+start threads=8 busy=2
+screen_open 80x24 valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9 \
+    --log-file="$tmp/valgrind" "$hakstat" -p "$pid" -d 0.2
+sees '[1 classes]' 'under valgrind'
+for key in c 0 2 3 4 5 6 h h o; do
+    type_keys "$key" Down
+    wait_until screen_has '['
+done
+sees "$pid fixture_segment live 8" 'under valgrind: processes'
+type_keys / f Enter Escape 1 Enter '>' r q
+sees 'exit 0' 'valgrind has nothing to say' || diag "$(cat "$tmp/valgrind")"
 done_testing
