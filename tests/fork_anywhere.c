@@ -1,0 +1,175 @@
+/* fork_anywhere.c: fork at every instruction of malloc and free.
+ *
+ * A signal handler that forks may interrupt malloc between any two instructions.  Here the processor's
+ * trap flag raises SIGTRAP after each one, and the handler forks: whatever half of an update the child
+ * finds, no block that is in use is ever handed out again, and nothing hangs.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include "tests/under.h"
+
+#ifdef __x86_64__
+
+enum { LIVE = 64, FRESH = 600 };
+static const size_t size = 64;
+
+static struct { unsigned char *p; size_t n; } live[LIVE];      /* blocks in use, full of their index */
+static void *moving[FRESH];             /* blocks that come and go while we step */
+
+static long steps, every;               /* instructions so far; fork at each `every`th of them, 0: never */
+static int forks, bad_children;
+static pid_t children[4096];
+
+/* In the child: allocate much, of the bin that was interrupted and of others. */
+static int use_memory(void)
+{
+    static unsigned char *fresh[FRESH];
+    for (int i = 0; i < FRESH; i++) {
+        size_t n = i % 8 ? size : (size_t)24 << i % 16;
+        fresh[i] = malloc(n);
+        if (!fresh[i])
+            return 1;
+        memset(fresh[i], 0xEE, n < 100000 ? n : 100000);
+    }
+    for (int i = 0; i < LIVE; i++)
+        for (size_t j = 0; j < live[i].n; j++)
+            if (live[i].p[j] != i)
+                return 2;                       /* it was handed out again */
+    for (int i = 0; i < FRESH; i++)
+        fresh[i][0] = (unsigned char)i;
+    for (int i = 0; i < FRESH; i++)
+        if (fresh[i][0] != (unsigned char)i)
+            return 3;                           /* one block twice */
+    for (int i = 0; i < FRESH; i++)
+        free(fresh[i]);
+    for (int i = 0; i < LIVE; i++)
+        free(live[i].p);
+    return 0;
+}
+
+static void on_trap(int sig)
+{
+    int status, e = errno;
+    (void)sig;
+    if (!every || ++steps % every || forks == 4096) {
+        steps += !every;
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60);
+        _exit(use_memory());
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+        bad_children++;
+    children[forks++] = pid;
+    errno = e;
+}
+
+#define TRAP_ON()  __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory")
+#define TRAP_OFF() __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory")
+
+/* --- what is stepped through --------------------------------------------------------------------- */
+
+static void pair(void)
+{
+    free(malloc(size));
+}
+
+/* TinyHeapV2 fills up and FastCache takes the rest; then both are used up again. */
+static void some(void)
+{
+    for (int i = 0; i < 20; i++)
+        moving[i] = malloc(size);
+    for (int i = 0; i < 20; i++)
+        free(moving[i]);
+}
+
+/* Refills, and FastCache overflowing. */
+static void many(void)
+{
+    for (int i = 0; i < FRESH; i++)
+        moving[i] = malloc(1000);
+    for (int i = 0; i < FRESH; i++)
+        free(moving[i]);
+}
+
+static void tiers(void)
+{
+    void *p = malloc(3000), *q = malloc(200000), *r = malloc(3000000), *s = aligned_alloc(4096, 100);
+    p = realloc(p, 40000);
+    r = realloc(r, 6000000);
+    q = realloc(q, 100);
+    free(p);
+    free(q);
+    free(r);
+    free(s);
+}
+
+static void *allocate_for_other(void *arg)
+{
+    for (int i = 0; i < 200; i++)
+        moving[i] = malloc(size);
+    return arg;
+}
+static void free_of_other(void)
+{
+    for (int i = 0; i < 200; i++)
+        free(moving[i]);
+}
+
+static void stepped(void (*fn)(void), int another)
+{
+    if (another)
+        run_threads(1, allocate_for_other, NULL);
+    steps = 0;
+    TRAP_ON();
+    fn();
+    TRAP_OFF();
+}
+
+/* Fork at so many instructions of fn, spread evenly. */
+static void test(const char *what, void (*fn)(void), int another, long at_most)
+{
+    every = forks = bad_children = 0;
+    stepped(fn, another);
+    long all = steps;
+    every = all / at_most + 1;
+    stepped(fn, another);
+    ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
+    is(bad_children, 0, "every child has the memory it needs, and nobody else's");
+    for (int i = 0; i < forks; i++)
+        remove_segment(children[i]);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    run_under_hakmem(argv);
+    long at_most = count_of("HAK_FORKS", 300, 4000);
+    for (int i = 0; i < LIVE; i++) {
+        live[i].n = i % 4 ? size : (size_t)16 << i % 12;
+        live[i].p = malloc(live[i].n);
+        memset(live[i].p, i, live[i].n);
+    }
+    signal(SIGTRAP, on_trap);
+    for (int i = 0; i < 100; i++)
+        some();
+    test("a pair of calls that TinyHeapV2 serves", pair, 0, at_most);
+    test("twenty blocks, out of FastCache and into it", some, 0, at_most);
+    test("refills and overflows", many, 0, at_most);
+    test("the other tiers, realloc and aligned_alloc", tiers, 0, at_most);
+    test("another thread's blocks", free_of_other, 1, at_most);
+    return tap_done();
+}
+
+#else
+
+int main(void)
+{
+    skip("stepping by the trap flag: this is no x86-64");
+    return tap_done();
+}
+
+#endif
