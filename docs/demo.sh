@@ -98,4 +98,4 @@ say 'Do the counters agree with what the allocator holds?'
 show "$hakctl" stats --check -p $pid >"$tmp/check" || fail "$(cat "$tmp/check")"
 sed -n '2p; /^LAW/,$p' "$tmp/check"
 kill -0 $load || fail "the workload ended: $(tail -n 3 "$tmp/load.log")"
-say "The same by hand:  build/hakctl/hakctl run -- COMMAND;  build/hakstat/hakstat;  man hakmem"
+say 'By hand: build/hakctl/hakctl run -- COMMAND; build/hakstat/hakstat; man build/man/hakmem.7'
