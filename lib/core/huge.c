@@ -50,22 +50,24 @@ static void map_counted(const struct huge *g, uint64_t start, size_t more)
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), more);
 }
 
-/* Unmaps and forgets a mapping that is in no list.  Under the lock. */
+/* Unmaps and forgets a mapping that is in no list.  Under the lock.  Forgets first: a child that is
+ * forked in between must not take it for one that it can use. */
 static void drop(struct huge *g)
 {
     struct hak_slot_full *slot = hak_my_slot();
     uint64_t start = os_now_ns();
+    char *base = g->base;
 
-    address_set_unit((uintptr_t)g->base, 0);
-    os_unmap(g->base, g->bytes);
+    address_set_unit((uintptr_t)base, 0);
+    g->base = NULL;
+    atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
+    os_unmap(base, g->bytes);
     uint64_t ns = os_now_ns() - start;
     hak_hist_add(slot->hist.os_unmap, ns);
     COUNT(slot->thread.os_unmap, 1);
     hak_trace(HAK_TRACE_OS_UNMAP, HAK_ROW_HUGE, g->bytes);
-    usdt_os_unmap(g->base, g->bytes, 1, ns);
+    usdt_os_unmap(base, g->bytes, 1, ns);
     GLOBAL_ADD(mapped, -g->bytes);
-    g->base = NULL;
-    atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
     g->next = unused;
     unused = g;
 }
@@ -179,14 +181,14 @@ size_t huge_give(void *p)
         cached = g;
         cached_bytes += bytes;
         GLOBAL_ADD(huge_cached, bytes);
-        while (cached_bytes > limit) {                  /* the oldest goes */
-            struct huge **at = &cached;
-            while ((*at)->next)
-                at = &(*at)->next;
-            struct huge *old = *at;
-            uncache(at);
-            drop(old);
-        }
+    }
+    while (cached_bytes > limit) {                      /* the oldest goes */
+        struct huge **at = &cached;
+        while ((*at)->next)
+            at = &(*at)->next;
+        struct huge *old = *at;
+        uncache(at);
+        drop(old);
     }
     lock_drop(&huge_lock);
     return bytes;
@@ -218,12 +220,13 @@ void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
     char *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
     if (!to)
         return NULL;
+    address_set_unit((uintptr_t)p, 0);                  /* first: p may be another's as soon as it is free */
     if (!address_reserve((uintptr_t)to, 1) || !os_move(p, g->bytes, to, need)) {
+        address_set_unit((uintptr_t)p, (uintptr_t)g | UNIT_HUGE);
         os_unmap(to, need);
         return NULL;
     }
     lock_take(&huge_lock, hak_my_slot());
-    address_set_unit((uintptr_t)p, 0);
     g->base = to;
     address_set_unit((uintptr_t)to, (uintptr_t)g | UNIT_HUGE);
     lock_drop(&huge_lock);
