@@ -67,6 +67,7 @@ void hak_after_fork(void)
 
     if (!front_is_forked())
         return;
+    hak_globals_after_fork();
     lock_after_fork(&start_lock, NULL);
     os_meta_after_fork();
     pool_after_fork(self);

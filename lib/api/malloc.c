@@ -79,10 +79,13 @@ static bool fits(size_t n, size_t size)
     return n <= size && (n >= size / 2 || size <= MIN_ALIGN);
 }
 
-static void *realloc_large(void *p, size_t n, size_t size)
+static hak_cold void *realloc_large(void *p, size_t n)
 {
-    void *q = n > MID_MAX ? heap_resize_large(p, n) : NULL;
+    size_t size = heap_usable(p);
 
+    if (size == 0)
+        return foreign_realloc(p, n);
+    void *q = n > MID_MAX && n <= PTRDIFF_MAX ? heap_resize_large(p, n) : NULL;
     return q ? q : move(p, n, size);
 }
 
@@ -94,14 +97,10 @@ void *HAK_API(realloc)(void *p, size_t n)
         heap_free(p);
         return NULL;
     }
-    size_t size = heap_usable(p);
-    if (unlikely(size == 0))
-        return foreign_realloc(p, n);
-    if (unlikely(n > PTRDIFF_MAX))
-        return heap_no_memory();
     uintptr_t owner = address_owner((uintptr_t)p);
-    if (!owner)
-        return realloc_large(p, n, size);
+    if (unlikely(!owner))
+        return realloc_large(p, n);
+    size_t size = bin_info[bin_of_owner(owner)].size;
     if (!fits(n, size))
         return move(p, n, size);
     COUNT(hak_my_slot()->row[bin_of_owner(owner)].realloc_in_place, 1);
@@ -127,10 +126,9 @@ static bool power_of_two(size_t n)
 static void *alloc_aligned(size_t align, size_t n)
 {
     if (n <= MID_MAX && align <= MID_MAX) {
-        hak_start();                                    /* the tables are looked at here already */
-        unsigned bin = bin_of_aligned(n, align);
-        if (likely(bin < HAK_BINS))
-            return heap_alloc(bin_info[bin].size);
+        if (unlikely(heap_is_none(heap_self)))
+            hak_start();                                /* the tables are looked at here already */
+        return heap_alloc(bin_info[bin_of_aligned(n, align)].size);
     }
     return heap_alloc_large(n, align, NULL);
 }

@@ -16,6 +16,7 @@ struct huge {
     size_t bytes;
     _Atomic uint32_t state;
     uint32_t freed_ms;
+    bool grown;                         /* by realloc: not cached, since its size is nobody's request */
     struct huge *next;                  /* in `cached`, newest first, or in `unused` */
     struct huge *all;                   /* every one ever made */
 };
@@ -125,6 +126,7 @@ static struct huge *map_new(size_t bytes, size_t align)
     if (g) {
         g->bytes = bytes;
         g->base = base;
+        g->grown = false;
         atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
         address_set_unit((uintptr_t)base, (uintptr_t)g | UNIT_HUGE);
     }
@@ -174,7 +176,7 @@ size_t huge_give(void *p)
 
     lock_take(&huge_lock, hak_my_slot());
     g->freed_ms = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
-    if (bytes > limit) {
+    if (bytes > limit || g->grown) {
         drop(g);
     } else {
         g->next = cached;
@@ -201,6 +203,7 @@ static void resized(struct huge *g, size_t need, uint64_t start)
     else
         GLOBAL_ADD(mapped, -(g->bytes - need));
     g->bytes = need;
+    g->grown = true;
 }
 
 void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)

@@ -10,6 +10,7 @@
 
 #define LEVELS 6                                        /* hint[L]: a run of 2^L slabs may be free */
 #define ALL_FREE UINT32_MAX
+#define KEEP_EMPTY 2                                    /* live SuperSlabs without a slab in use: hysteresis */
 _Static_assert(1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
 
 struct pool {
@@ -23,6 +24,7 @@ static uint64_t thp_from;                               /* os.thp */
 
 static struct superslab *_Atomic table[HINT_MAX];
 static _Atomic uint32_t table_used;
+static _Atomic int32_t empty_live;                      /* live SuperSlabs whose free_map is ALL_FREE */
 
 /* Under the lock: the LRU (a ring around `lru`, newest first), the list of GONE structs, and every
  * change of superslab.state. */
@@ -141,6 +143,13 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
     return slab;
 }
 
+/* A free_map has been changed by compare-exchange from `map`: was it all free? */
+static void note_taken(uint32_t map)
+{
+    if (unlikely(map == ALL_FREE))
+        atomic_fetch_sub_explicit(&empty_live, 1, memory_order_relaxed);
+}
+
 /* Stages 1 and 2 on one SuperSlab.  The acquire pairs with the release in pool_give: what the last
  * owner wrote to the slabs and their structs comes before what the next one does. */
 static struct slab *claim(struct superslab *ss, unsigned row, unsigned run)
@@ -156,6 +165,7 @@ static struct slab *claim(struct superslab *ss, unsigned row, unsigned run)
         if (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask_of(first, run),
                                                    memory_order_acquire, memory_order_relaxed))
             continue;
+        note_taken(map);
         struct hak_slot_full *slot = hak_my_slot();
         if (reused)
             COUNT(slot->thread.pool_reuse, 1);
@@ -370,7 +380,8 @@ static void release_slabs(struct superslab *ss, uint32_t mask)
     atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
                           memory_order_relaxed);
     uint32_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
-    if (map == ALL_FREE)
+    if (unlikely(map == ALL_FREE) &&
+        atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY)
         retire(ss);
     else
         set_hints(ss, map);
@@ -462,6 +473,7 @@ static size_t purge_live(struct superslab *ss)
             return 0;
     } while (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask, memory_order_acquire,
                                                     memory_order_relaxed));
+    note_taken(map);
     size_t bytes = purge_range(ss, mask);
     release_slabs(ss, mask);
     return bytes;

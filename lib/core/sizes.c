@@ -32,14 +32,3 @@ void sizes_init(void)
         mid_bin[i] = (uint8_t)b;
     }
 }
-
-/* A run starts at a multiple of 64 KiB, so that a block is as aligned as its size. */
-unsigned bin_of_aligned(size_t n, size_t align)
-{
-    if (n < align)
-        n = align;
-    for (unsigned b = n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n); b < HAK_BINS; b++)
-        if ((bin_info[b].size & (align - 1)) == 0)
-            return b;
-    return HAK_BINS;
-}

@@ -37,8 +37,17 @@ hak_inline unsigned bin_of_mid(size_t n)    /* TINY_MAX < n <= MID_MAX */
 }
 
 /* The smallest bin of at least n bytes (n <= MID_MAX) whose blocks are all aligned to `align`, a
- * power of two up to MID_MAX; HAK_BINS if there is none. */
-unsigned bin_of_aligned(size_t n, size_t align);
+ * power of two up to MID_MAX: a run starts at a multiple of 64 KiB, so that a block is as aligned as
+ * its size.  There is one: the sizes include MID_MAX. */
+hak_inline unsigned bin_of_aligned(size_t n, size_t align)
+{
+    if (n < align)
+        n = align;
+    unsigned b = n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n);
+    while (bin_info[b].size & (align - 1))
+        b++;
+    return b;
+}
 
 /* Slabs that hold n bytes. */
 hak_inline unsigned slabs_of(size_t n)
