@@ -86,7 +86,7 @@ for name in $counters; do has " $name " "$name: named"; done
 
 plain=$(text "$HAK_SRC/man/hakctl.1")
 for word in $("$hakctl" --help | grep -oE '^  [a-z]+|(^|[^a-z-])--?[a-z][a-z-]*' | grep -oE '[a-z-]+' | sort -u); do
-    [[ $plain == *[\ \[]$word[],\ :.]* ]]
+    [[ $plain == *[\ \[\(]$word[],\ :.\)]* ]]
     tap_result $? "hakctl(1) knows $word" || diag "not in hakctl(1): $word"
 done
 done_testing

@@ -10,8 +10,6 @@ need patch patch
 make -s -C "$HAK_BUILD" distdir distdir="$tmp/tree" >"$tmp/log" 2>&1 ||
     bail "make distdir: $(tail -n 5 "$tmp/log")"
 mkdir "$tmp/tree/build" && cd "$tmp/tree/build" || bail "no $tmp/tree"
-# An inner make must not wait for the job server of the outer one.
-unset MAKEFLAGS MFLAGS MAKELEVEL
 build() { make -s && make -s check TESTS=; }
 { ../configure -q && build; } >"$tmp/log" 2>&1 || bail "the copy does not build: $(tail "$tmp/log")"
 

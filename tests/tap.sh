@@ -23,6 +23,7 @@ lib=$HAK_BUILD/.libs/libhakmem.so
 hakctl=$HAK_BUILD/hakctl/hakctl
 hakstat=$HAK_BUILD/hakstat/hakstat
 export LC_ALL=C.UTF-8
+unset MAKEFLAGS MFLAGS MAKELEVEL            # a make of the test's own is no part of `make check`
 
 tap_count=0 tap_failed=0 tap_pids=()
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-test.XXXXXX") || exit 99
