@@ -298,3 +298,13 @@ size_t huge_in_use(void)
         n += atomic_load_explicit(&g->state, memory_order_relaxed) == HUGE_USED;
     return n;
 }
+
+size_t huge_bytes_in_use(void)
+{
+    size_t bytes = 0;
+
+    for (struct huge *g = all; g; g = g->all)
+        if (atomic_load_explicit(&g->state, memory_order_relaxed) == HUGE_USED)
+            bytes += g->bytes;
+    return bytes;
+}

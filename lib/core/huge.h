@@ -25,7 +25,10 @@ void huge_cache_limit(size_t bytes);                    /* os.huge_cache */
 size_t huge_purge(uint32_t now_ms, uint32_t age_ms);    /* unmaps what has been cached for so long */
 
 void huge_after_fork(const void *self);
-size_t huge_in_use(void);                               /* blocks; in the child of a fork */
+
+/* Blocks in use, and their bytes; in the child of a fork. */
+size_t huge_in_use(void);
+size_t huge_bytes_in_use(void);
 void huge_count_inherited(void);
 
 #endif

@@ -267,6 +267,13 @@ void sll_drain(struct heap *h)
 
 /* ---- L0 and L1 as a whole ---- */
 
+static void push(cell *cells, uint64_t *n, void *p)
+{
+    cells[*n] = p;
+    atomic_signal_fence(memory_order_release);          /* see `cell` */
+    ++*n;
+}
+
 static void check_block(struct heap *h, unsigned bin, void *p)
 {
     struct superslab *ss = superslab_of(p);
@@ -290,7 +297,7 @@ void l0_flush(struct heap *h, unsigned bin)
     COUNT(h->slot.row[bin].l0_flushed, n);
     for (unsigned i = 0; i < n; i++) {
         if (b->l1_n < b->l1_cap)
-            b->l1[b->l1_n++] = b->l0[i];
+            push(b->l1, &b->l1_n, b->l0[i]);
         else
             put_all(h, bin, &b->l0[i], 1);
     }
@@ -344,12 +351,12 @@ void heap_overflow(void *p, struct heap *h, struct bin *b)
     unsigned bin = bin_index(h, b);
     COUNT(row_of(b)->slow_frees, 1);
     if (b->l0_n < h->cold.bin[bin].l0_room) {           /* leftover mode: what L1 has no room for */
-        b->l0[b->l0_n++] = p;
+        push(b->l0, &b->l0_n, p);
         COUNT(row_of(b)->l0_leftover, 1);
     } else {
         if (b->l1_n == b->l1_cap && !l1_grow(b, bin))
             l1_make_room(h, bin);
-        b->l1[b->l1_n++] = p;
+        push(b->l1, &b->l1_n, p);
     }
     if (--h->hot.countdown <= 0)
         heap_tick(h);

@@ -63,6 +63,24 @@ static void sort_heap(struct heap *h)
     }
 }
 
+/* The bytes of the large and huge blocks that are inherited count as handed out, since those of a
+ * block, unlike its class, are known only while it lives. */
+static size_t large_bytes(void)
+{
+    size_t slabs = 0;
+
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+        if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
+            continue;
+        for (unsigned s = 0; s < SS_SLABS; s++)
+            if (!(map >> s & 1) && ss->slab[s].lead == 0 && ss->slab[s].kind == SLAB_LARGE)
+                slabs += ss->slab[s].run;
+    }
+    return slabs * SLAB_SIZE;
+}
+
 void front_fork_sort(void)
 {
     struct heap *mine = heap_self;
@@ -82,6 +100,8 @@ void front_fork_sort(void)
     mine->cold.has_slot = false;
     heap_ensure_slot(mine);
     heap_begin_slot(mine);
+    COUNT(mine->slot.thread.large_alloc_bytes, large_bytes());
+    COUNT(mine->slot.thread.huge_alloc_bytes, huge_bytes_in_use());
 }
 
 /* What lives in the child: what is out of the slabs, less what this thread's caches hold. */

@@ -40,7 +40,8 @@
 #define BATCH_BLOCKS 64
 #define BATCH_BYTES  (64 * KIB)
 
-/* Said to alias anything, so that the count after a push is one add to memory. */
+/* Said to alias anything, so that the count after a push is one add to memory, and comes after it: a
+ * fork in a signal handler between the two leaves a block that is nowhere, not one that is stale. */
 typedef void *cell __attribute__((may_alias));
 
 struct bin {
@@ -216,8 +217,8 @@ hak_inline void heap_free(void *p)
             heap_overflow(p, h, b);
             return;
         }
-        b->l1_n = k + 1;
         b->l1[k] = p;
+        b->l1_n++;
         COUNT(row_of(b)->l1_pushes, 1);
     }
     if (unlikely(--h->hot.countdown == 0))
