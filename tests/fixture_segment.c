@@ -8,7 +8,7 @@
  *     refuse    1: every generation is refused, as out of range
  *     walked    1: all slots have answered a walk before
  *     silent    1: purges are never carried out
- *     abi, version, uncounted, ready, inherited, env_errors, process_state   put into the segment
+ *     abi, flags, uncounted, ready, inherited, env_errors, process_state   put into the segment
  *     corrupt   see corruptions[]
  *
  * Prints its pid once the segment is ready, and runs until it is killed (its segment stays).  Any
@@ -20,7 +20,7 @@
 
 static struct {
     unsigned threads, busy, deaf, refuse, walked, silent, ready;
-    unsigned abi, uncounted, inherited, env_errors, process_state;
+    unsigned abi, flags, uncounted, inherited, env_errors, process_state;
     const char *corrupt;
 } opt = { .threads = 3, .ready = 1, .abi = HAK_ABI_MAJOR, .process_state = HAK_PROC_RUNNING };
 
@@ -144,6 +144,7 @@ static void put_options(struct fixture *f)
 {
     f->head.header.abi_major = (uint16_t)opt.abi;
     f->head.header.ready = opt.ready;
+    f->head.header.flags = opt.flags;
     f->state.state.process_state = opt.process_state;
     f->state.global.uncounted = opt.uncounted;
     f->state.global.env_errors = opt.env_errors;
@@ -159,7 +160,8 @@ static void take_argument(const char *text)
     static const struct { const char *name; unsigned *value; } numbers[] = {
         { "threads", &opt.threads }, { "busy", &opt.busy }, { "deaf", &opt.deaf },
         { "refuse", &opt.refuse }, { "walked", &opt.walked }, { "silent", &opt.silent },
-        { "ready", &opt.ready }, { "abi", &opt.abi }, { "uncounted", &opt.uncounted },
+        { "ready", &opt.ready }, { "abi", &opt.abi }, { "flags", &opt.flags },
+        { "uncounted", &opt.uncounted },
         { "inherited", &opt.inherited }, { "env_errors", &opt.env_errors },
         { "process_state", &opt.process_state },
     };

@@ -301,6 +301,12 @@ broken cached_law cached 'slot 1, bin of 32 bytes: 29, but 30'
 broken queue_law remote 'bin of 64 bytes: 14, but 9'
 broken pool_law pool '10, but 9'
 
+start flags=1 busy=3 corrupt=used_law
+run stats --check
+is "$code|$(grep -c ' not checked .*(counters are compiled out)$' <<<"$out")" '0|5' 'stats --check: a library without counters'
+like "$out" ' generation 0, counters compiled out' 'stats: says so'
+stop $pid
+
 start env_errors=2 uncounted=1
 run list
 is "$(tail -1 <<<"$out")" '2 values of the environment or the configuration file were refused at start; HAKMEM_VERBOSE=1 says which' \
