@@ -217,18 +217,21 @@ static void sleep_until(struct timespec *at, unsigned ms)
         ;
 }
 
-/* Takes a sample, of the process that follows if this one has ended.  False: there is none. */
+/* Takes a sample: the last one of a process that has ended, then of the one that follows.  False:
+ * there is none. */
 static bool next_sample(struct view *v, struct timespec *at)
 {
     for (;;) {
-        if (v->seg != NULL && v->ended[0] == '\0') {
+        if ((v->seg != NULL || v->replay != NULL) && v->ended[0] == '\0') {
+            const struct shm_snap *was = v->now;
+
             view_sample(v);
-            if (v->ended[0] == '\0')
+            if (v->now != was)
                 return true;
         }
-        if (view_go_on(v))
+        if (v->replay == NULL && view_go_on(v))
             continue;
-        if (v->follow == NULL)
+        if (v->replay != NULL || v->follow == NULL)
             return false;
         sleep_until(at, v->interval_ms);
     }
@@ -240,9 +243,15 @@ int batch_run(struct view *v, enum format format, unsigned long count, struct sh
     struct timespec at;
 
     clock_gettime(CLOCK_MONOTONIC, &at);
-    for (;; sleep_until(&at, v->interval_ms)) {
+    for (bool more = false;; more = true) {
+        if (v->replay != NULL && v->replay_at == replay_count(v->replay))
+            return SHM_OK;
+        if (v->replay == NULL && v->ended[0] == '\0' && more)
+            sleep_until(&at, v->interval_ms);
         if (!next_sample(v, &at))
-            return shm_fail(err, SHM_EGONE, "%s", v->ended);
+            return shm_fail(err, v->end_code, "%s", v->ended);
+        if (v->record_error[0] != '\0')
+            return shm_fail(err, SHM_EIO, "%s", v->record_error);
         if (v->before == NULL && !v->cumulative)
             continue;                           /* a rate takes two */
         print_sample(v, format, printed == 0);

@@ -340,7 +340,7 @@ static bool wait_input(int timeout_ms)
     struct timespec ts = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
     int n = ppoll(&in, 1, timeout_ms < 0 ? NULL : &ts, &mask_outside);
 
-    if (n > 0 && (in.revents & POLLIN) == 0) {      /* hung up: no key will ever come */
+    if (n > 0 && in.revents & (POLLHUP | POLLERR | POLLNVAL)) { /* no key will ever come */
         stop_signal = stop_signal != 0 ? stop_signal : SIGHUP;
         return false;
     }

@@ -19,13 +19,15 @@ struct options {
     bool batch, ascii, mono;
     enum format format;
     unsigned long count;
+    const char *record, *replay;
 };
 
 static const char usage[] =
     "usage: hakstat [-p PID | -c GLOB | --follow GLOB] [-s SCREEN] [-d SECONDS]\n"
-    "               [--cumulative] [--readonly] [--ascii] [--mono]\n"
+    "               [--cumulative] [--readonly] [--record FILE] [--ascii] [--mono]\n"
     "       hakstat -b [-j | --csv] [-n COUNT] [-p PID | -c GLOB | --follow GLOB]\n"
-    "               [-s SCREEN] [-d SECONDS] [--cumulative]\n"
+    "               [-s SCREEN] [-d SECONDS] [--cumulative] [--record FILE]\n"
+    "       hakstat --replay FILE [-b] [-j | --csv] [OPTION...]\n"
     "\n"
     "  -p, --pid PID       watch this process; without it, the only one under libhakmem\n"
     "  -c, --comm GLOB     watch the process of this name\n"
@@ -34,6 +36,8 @@ static const char usage[] =
     "  -d, --delay SECONDS time between samples [1]\n"
     "      --cumulative    counts since the start instead of rates\n"
     "      --readonly      do not change knobs\n"
+    "      --record FILE   keep the samples in a new file\n"
+    "      --replay FILE   show a recording\n"
     "      --ascii         no characters outside ASCII\n"
     "      --mono          no colours\n"
     "  -b, --batch         print lines; also where standard output is no terminal\n"
@@ -99,7 +103,7 @@ static unsigned screen_named(const struct options *o, const char *name)
            "a screen: classes, threads, superslabs, knobs, latencies or events");
 }
 
-enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW };
+enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW, OPT_RECORD, OPT_REPLAY };
 
 static void parse_option(struct options *o, struct view *v, int opt)
 {
@@ -116,6 +120,8 @@ static void parse_option(struct options *o, struct view *v, int opt)
     case OPT_READONLY: v->readonly = true; break;
     case OPT_ASCII: o->ascii = true; break;
     case OPT_FOLLOW: v->follow = optarg; break;
+    case OPT_RECORD: o->record = optarg; break;
+    case OPT_REPLAY: o->replay = optarg; break;
     case OPT_MONO: o->mono = true; break;
     case 'h': fputs(usage, stdout); exit(0);
     case 'V': puts("hakstat " PACKAGE_VERSION); exit(0);
@@ -132,6 +138,8 @@ static void parse(struct options *o, struct view *v, int argc, char **argv)
         { "json", no_argument, NULL, 'j' }, { "csv", no_argument, NULL, OPT_CSV },
         { "cumulative", no_argument, NULL, OPT_CUMULATIVE },
         { "follow", required_argument, NULL, OPT_FOLLOW },
+        { "record", required_argument, NULL, OPT_RECORD },
+        { "replay", required_argument, NULL, OPT_REPLAY },
         { "readonly", no_argument, NULL, OPT_READONLY },
         { "ascii", no_argument, NULL, OPT_ASCII }, { "mono", no_argument, NULL, OPT_MONO },
         { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -153,7 +161,7 @@ static void choose(const struct options *o, struct view *v)
     size_t count;
     int code;
 
-    if (v->follow != NULL)
+    if (v->follow != NULL || o->replay != NULL)
         return;                                 /* the loops look for it */
     code = shm_targets(&o->target, &list, &count, &err);
     if (code == SHM_EUSAGE && !o->batch) {
@@ -168,6 +176,20 @@ static void choose(const struct options *o, struct view *v)
         fail(o, o->target.pid, &err);
 }
 
+/* The files of --record and --replay. */
+static void open_files(const struct options *o, struct view *v)
+{
+    struct shm_error err;
+    int code = SHM_OK;
+
+    if (o->replay != NULL)
+        code = replay_open(o->replay, &v->replay, &err);
+    if (code == SHM_OK && o->record != NULL)
+        code = record_open(o->record, &v->recorder, &err);
+    if (code != SHM_OK)
+        fail(o, 0, &err);
+}
+
 static int run_screen(const struct options *o, struct view *v)
 {
     const char *no_color = getenv("NO_COLOR");
@@ -177,9 +199,11 @@ static int run_screen(const struct options *o, struct view *v)
     view_run(v);
     draw_close();
     draw_die_by_signal();
+    if (v->record_error[0] != '\0')
+        fprintf(stderr, "hakstat: %s\n", v->record_error);
     if (v->ended[0] != '\0')
         fprintf(stderr, "hakstat: pid %d: %s\n", v->seg->proc.pid, v->ended);
-    return v->ended[0] != '\0' ? SHM_EGONE : SHM_OK;
+    return v->record_error[0] != '\0' ? SHM_EIO : v->ended[0] != '\0' ? (int)v->end_code : SHM_OK;
 }
 
 int main(int argc, char **argv)
@@ -196,11 +220,12 @@ int main(int argc, char **argv)
     o.batch |= !isatty(STDOUT_FILENO);
     shm_gc_at_start();
     choose(&o, &v);
+    open_files(&o, &v);
     if (!o.batch)
         return run_screen(&o, &v);
     code = batch_run(&v, o.format, o.count, &err);
     if (code != SHM_OK)
-        fail(&o, v.seg->proc.pid, &err);
+        fail(&o, v.seg != NULL ? v.seg->proc.pid : 0, &err);
     view_free(&v);
     return SHM_OK;
 }

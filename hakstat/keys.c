@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -233,11 +234,32 @@ static void act_reset(struct view *v, int key)
     (void)key;
     if (v->seg == NULL)
         return;
-    if (!v->paused && v->ended[0] == '\0')
+    if (v->replay == NULL && !v->paused && v->ended[0] == '\0')
         view_sample(v);                         /* from now, not from the last sample on */
     v->reset = v->now;
     view_release(v, old);
     view_say(v, INK_TEXT, "counts start here%s", v->cumulative ? "" : " (c shows them)");
+}
+
+static void seek(struct view *v, long i)
+{
+    if (v->replay != NULL)
+        view_seek(v, i);
+}
+
+static void act_seek(struct view *v, int key)
+{
+    seek(v, (long)v->replay_at - 1 + (key == ',' ? -1 : 1));
+}
+
+static void act_seek_far(struct view *v, int key)
+{
+    seek(v, (long)v->replay_at - 1 + (key == K_LEFT ? -10 : 10));
+}
+
+static void act_seek_end(struct view *v, int key)
+{
+    seek(v, key == '[' ? 0 : LONG_MAX);
 }
 
 /* ---- Knobs ------------------------------------------------------------------------------------ */
@@ -275,6 +297,8 @@ void view_edit_knob(struct view *v, uint64_t index)
 
     if (v->ended[0] != '\0') {
         view_say(v, INK_BAD, "%s; nothing changed", v->ended);
+    } else if (v->replay != NULL) {
+        view_say(v, INK_BAD, "a recording: knobs are only shown");
     } else if (v->readonly) {
         view_say(v, INK_BAD, "--readonly: knobs are only shown");
     } else {

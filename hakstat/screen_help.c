@@ -2,7 +2,7 @@
 #include "hakstat/screens.h"
 
 static const struct column columns[] = {
-    { "key", "KEY", 10, 0, U_TEXT },
+    { "key", "KEY", 11, 0, U_TEXT },
     { "meaning", "WHAT IT DOES", 40, 0, U_TEXT },
 };
 

@@ -131,6 +131,10 @@ static void enter(struct view *view, uint64_t id)
 {
     struct shm_error err;
 
+    if (view->replay != NULL) {
+        view_say(view, INK_BAD, "a recording shows its own processes");
+        return;
+    }
     for (size_t i = 0; i < list_count; i++)
         if ((uint64_t)list[i].proc.pid == id) {
             if (view_attach(view, &list[i].proc, &err) == SHM_OK)

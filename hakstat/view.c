@@ -58,7 +58,7 @@ struct span view_span(const struct view *v)
     struct span span = {
         .seg = v->seg, .to = v->now, .open_class = v->open_class, .rate = !v->cumulative,
         .from = v->cumulative ? v->reset : v->before, .seconds = 1,
-        .proc_pid = v->ended[0] != '\0' ? 0 : v->seg->proc.pid,
+        .proc_pid = v->replay != NULL || v->ended[0] != '\0' ? 0 : v->seg->proc.pid,
         .events = v->events, .event_count = v->event_count,
     };
 
@@ -88,31 +88,26 @@ void view_release(struct view *v, struct shm_snap *snap)
         shm_snap_free(snap);
 }
 
-static void end(struct view *v, const char *why)
+static void end(struct view *v, enum shm_code code, const char *why)
 {
     snprintf(v->ended, sizeof v->ended, "%s", why);
+    v->end_code = code;
     v->message[0] = '\0';                       /* the bottom line is for this */
 }
 
-void view_sample(struct view *v)
+static int sample_live(struct view *v, struct sample *s, bool *alive, struct shm_error *err)
 {
-    struct shm_snap *snap, *old;
-    struct shm_error err;
-    bool alive = shm_alive(v->seg);     /* before the snapshot: what it shows is then complete */
+    static struct hak_trace_record events[EVENTS_MOST];
+    int code;
 
-    if (shm_snapshot(v->seg, &snap, &err) != SHM_OK) {
-        end(v, err.text);
-        return;
-    }
-    old = v->before;
-    v->before = v->now;
-    v->now = snap;
-    view_release(v, old);
-    v->event_count = shm_trace(v->seg, v->events, EVENTS_MOST);
-    v->rss_bytes = alive ? rss_of(v->seg->proc.pid) : 0;
-    keep_rates(v);
-    if (!alive)
-        end(v, "the process has ended");
+    *alive = shm_alive(v->seg);         /* before the snapshot: what it shows is then complete */
+    code = shm_snapshot(v->seg, &s->snap, err);
+    if (code != SHM_OK)
+        return code;
+    s->rss_bytes = *alive ? rss_of(v->seg->proc.pid) : 0;
+    s->events = events;
+    s->event_count = shm_trace(v->seg, events, EVENTS_MOST);
+    return SHM_OK;
 }
 
 static void forget_snaps(struct view *v)
@@ -124,6 +119,80 @@ static void forget_snaps(struct view *v)
         shm_snap_free(reset);
     shm_snap_free(before);
     shm_snap_free(now);
+}
+
+/* The next one of the recording, perhaps of another process. */
+static int sample_recorded(struct view *v, struct sample *s, struct shm_error *err)
+{
+    int code = replay_sample(v->replay, v->replay_at, s, err);
+
+    if (code != SHM_OK)
+        return code;
+    v->replay_at++;
+    if (s->snap->seg != v->seg) {
+        forget_snaps(v);
+        v->seg = (struct shm_seg *)s->snap->seg;
+        v->open_class = -1;
+    }
+    return SHM_OK;
+}
+
+static void keep_sample(struct view *v, const struct sample *s)
+{
+    struct shm_snap *old = v->before;
+
+    v->before = v->now;
+    v->now = s->snap;
+    view_release(v, old);
+    v->rss_bytes = s->rss_bytes;
+    v->event_count = s->event_count < EVENTS_MOST ? s->event_count : EVENTS_MOST;
+    memcpy(v->events, s->events + (s->event_count - v->event_count),
+           v->event_count * sizeof *v->events);
+    keep_rates(v);
+}
+
+static void record(struct view *v, const struct sample *s)
+{
+    struct shm_error err;
+
+    if (v->recorder == NULL || record_sample(v->recorder, s, &err) == SHM_OK)
+        return;
+    snprintf(v->record_error, sizeof v->record_error, "%s", err.text);
+    view_say(v, INK_BAD, "%s", err.text);
+    record_close(v->recorder);
+    v->recorder = NULL;
+}
+
+void view_sample(struct view *v)
+{
+    struct sample s;
+    struct shm_error err;
+    bool alive = true;
+    int code = v->replay != NULL ? sample_recorded(v, &s, &err) : sample_live(v, &s, &alive, &err);
+
+    if (code != SHM_OK) {
+        end(v, err.code, err.text);
+        return;
+    }
+    keep_sample(v, &s);
+    record(v, &s);
+    if (!alive)
+        end(v, SHM_EGONE, "the process has ended");
+}
+
+/* With the samples before it, for the rates. */
+void view_seek(struct view *v, long i)
+{
+    long last = (long)replay_count(v->replay) - 1, first;
+
+    i = i < 0 ? 0 : i > last ? last : i;
+    first = i > SPARK_VALUES ? i - SPARK_VALUES : 0;
+    v->replay_at = (unsigned)first;
+    v->ended[0] = '\0';
+    forget_snaps(v);
+    while (v->replay_at <= (unsigned)i && v->ended[0] == '\0')
+        view_sample(v);
+    v->due_ms = now_ms() + v->interval_ms;
 }
 
 int view_attach(struct view *v, const struct shm_proc *proc, struct shm_error *err)
@@ -179,7 +248,10 @@ bool view_go_on(struct view *v)
 void view_free(struct view *v)
 {
     forget_snaps(v);
-    shm_detach(v->seg);
+    if (v->replay == NULL)
+        shm_detach(v->seg);
+    replay_close(v->replay);
+    record_close(v->recorder);
     table_free(&v->table);
 }
 
@@ -190,25 +262,40 @@ static void sample_if_due(struct view *v)
     if (v->paused || now < v->due_ms)
         return;
     v->due_ms = now + v->interval_ms;
-    if ((v->seg != NULL && v->ended[0] == '\0') || view_go_on(v))
+    if (v->replay != NULL) {
+        if (v->replay_at < replay_count(v->replay) && v->ended[0] == '\0')
+            view_sample(v);
+    } else if ((v->seg != NULL && v->ended[0] == '\0') || view_go_on(v)) {
         view_sample(v);
+    }
 }
 
 /* ---- The frame -------------------------------------------------------------------------------- */
 
+/* "  REPLAY 12/3600  PAUSED": what is not as usual. */
+static const char *condition(const struct view *v, char text[64])
+{
+    const char *what = v->ended[0] != '\0' ? "  ENDED" : v->paused ? "  PAUSED" : "";
+
+    if (v->replay != NULL)
+        snprintf(text, 64, "  REPLAY %u/%u%s", v->replay_at, replay_count(v->replay), what);
+    else
+        snprintf(text, 64, "%s%s", v->recorder != NULL ? "  RECORDING" : "", what);
+    return text;
+}
+
 static void draw_title(const struct view *v)
 {
-    char right[40];
+    char right[40], unusual[64];
     int col = draw_text(ROW_TITLE, 0, INK_HEAD, " hakstat");
 
     if (v->seg != NULL) {
-        uint64_t end = v->now != NULL ? v->now->boot_ns : v->seg->header.born_ns;
-        uint64_t up = (end - v->seg->header.born_ns) / 1000000000;
+        struct span life = { .seg = v->seg, .to = v->now };
+        uint64_t up = v->now != NULL ? span_ns(&life) / 1000000000 : 0;
 
         col = draw_text(ROW_TITLE, col, INK_HEAD, "  %s  pid %d  up %" PRIu64 ":%02u:%02u%s",
                         v->seg->proc.comm, v->seg->proc.pid, up / 3600,
-                        (unsigned)(up / 60 % 60), (unsigned)(up % 60),
-                        v->ended[0] != '\0' ? "  ENDED" : v->paused ? "  PAUSED" : "");
+                        (unsigned)(up / 60 % 60), (unsigned)(up % 60), condition(v, unusual));
     }
     snprintf(right, sizeof right, "  %s  every %g s ",
              !v->cumulative ? "" : v->reset != NULL ? "since reset" : "since start",

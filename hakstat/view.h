@@ -7,6 +7,7 @@
 #define HAKSTAT_VIEW_H
 
 #include "hakstat/draw.h"
+#include "hakstat/record.h"
 #include "hakstat/screens.h"
 #include "hakstat/span.h"
 #include "hakstat/table.h"
@@ -36,7 +37,12 @@ struct view {
     struct shm_seg *seg;                /* NULL: no process chosen yet */
     struct shm_snap *before, *now, *reset;      /* NULL where there is none */
     char ended[480];                    /* why there are no newer figures; "": there are */
+    enum shm_code end_code;             /* and the exit code for that */
     const char *follow;                 /* --follow: name of the process to go on with; NULL: none */
+    struct recorder *recorder;          /* --record; NULL: none */
+    char record_error[480];             /* why it has stopped; "": it has not */
+    struct replay *replay;              /* --replay: samples come from here, and `seg` is its own */
+    unsigned replay_at;                 /* number of the next one */
     uint64_t rss_bytes;
     struct hak_trace_record events[EVENTS_MOST];    /* the newest of the ring, oldest first */
     size_t event_count;
@@ -70,8 +76,11 @@ bool view_go_on(struct view *view);
 /* Gives everything back. */
 void view_free(struct view *view);
 
-/* Takes a sample, or says in `ended` why there is none. */
+/* Takes a sample and records it, or says in `ended` why there is none. */
 void view_sample(struct view *view);
+
+/* Replay: shows sample i, or the first or last where there is no such. */
+void view_seek(struct view *view, long i);
 
 /* Frees a snapshot that the view no longer points to. */
 void view_release(struct view *view, struct shm_snap *snap);

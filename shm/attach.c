@@ -292,11 +292,10 @@ static int open_seg(struct shm_seg *seg, struct shm_error *err)
     return SHM_OK;
 }
 
-static int attach(struct shm_seg *seg, struct shm_error *err)
+/* Header, tables and the mapping, of the file that is open. */
+static int take_in(struct shm_seg *seg, struct shm_error *err)
 {
-    int code = open_seg(seg, err);
-    if (!code)
-        code = shm_read_header(seg->fd, &seg->header, err);
+    int code = shm_read_header(seg->fd, &seg->header, err);
     if (!code)
         code = read_tables(seg, err);
     if (code)
@@ -309,24 +308,38 @@ static int attach(struct shm_seg *seg, struct shm_error *err)
     return SHM_OK;
 }
 
-int shm_attach(const struct shm_proc *proc, struct shm_seg **result, struct shm_error *err)
+static int attach(const struct shm_proc *proc, int fd, struct shm_seg **result,
+                  struct shm_error *err)
 {
-    if (proc->err.code) {
-        *err = proc->err;
-        return proc->err.code;
-    }
     struct shm_seg *seg = calloc(1, sizeof *seg);
     if (!seg)
         return shm_fail(err, SHM_EIO, "out of memory");
     seg->proc = *proc;
-    seg->fd = -1;
-    int code = attach(seg, err);
+    seg->fd = fd;
+    int code = fd < 0 ? open_seg(seg, err) : SHM_OK;
+    if (!code)
+        code = take_in(seg, err);
     if (code) {
         shm_detach(seg);
         return code;
     }
     *result = seg;
     return SHM_OK;
+}
+
+int shm_attach(const struct shm_proc *proc, struct shm_seg **result, struct shm_error *err)
+{
+    if (proc->err.code) {
+        *err = proc->err;
+        return proc->err.code;
+    }
+    return attach(proc, -1, result, err);
+}
+
+int shm_attach_copy(const struct shm_proc *proc, int fd, struct shm_seg **result,
+                    struct shm_error *err)
+{
+    return attach(proc, fd, result, err);
 }
 
 void shm_detach(struct shm_seg *seg)

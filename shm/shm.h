@@ -114,6 +114,12 @@ struct shm_seg {
 
 /* Opens what shm_find found.  On success *seg is the caller's, until shm_detach. */
 int  shm_attach(const struct shm_proc *proc, struct shm_seg **seg, struct shm_error *err);
+
+/* The same for a copy of a segment that a tool has made itself (a recording): the descriptor of
+ * a file, which belongs to the segment from here on, also on an error. */
+int  shm_attach_copy(const struct shm_proc *proc, int fd, struct shm_seg **seg,
+                     struct shm_error *err);
+
 void shm_detach(struct shm_seg *seg);   /* NULL is fine */
 
 /* Whether the process still runs: a system call or two, for tools that look repeatedly. */

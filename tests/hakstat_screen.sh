@@ -242,6 +242,37 @@ is "$("$hakctl" get -n tiny.heap_v2.class_mask pool.per_class -p "$pid" | paste 
 type_keys q
 sees 'exit 0' 'q: leaves'
 does quit
+
+"$hakstat" -j -n 30 -d 0.02 -p "$pid" --record "$tmp/recording" >"$tmp/live"
+screen_open 80x24 "$hakstat" --replay "$tmp/recording" --cumulative -d 0.5
+sees "fixture_segment pid $pid" '--replay: the process'
+sees 'REPLAY 3/31' 'it goes on by itself'
+type_keys p
+sees '/31 PAUSED' 'it can be paused'
+type_keys [
+sees 'REPLAY 1/31' '[: to the first sample'
+type_keys . .
+sees 'REPLAY 3/31' '.: one sample forward'
+# Sample 0 is the base of the first line that was printed.
+recorded() { sed -n "$1p" "$tmp/live" | jq -r '"\(.live) blocks"'; }
+sees "in $(recorded 2)" 'with its figures'
+type_keys ,
+sees 'REPLAY 2/31' ',: one sample back'
+type_keys Right Right
+sees 'REPLAY 22/31' 'Right: ten forward'
+type_keys Left
+sees 'REPLAY 12/31' 'Left: ten back'
+type_keys ]
+sees 'REPLAY 31/31' ']: to the last sample'
+type_keys Right
+sees 'REPLAY 31/31' 'and no further'
+does seek; does seek_far; does seek_end
+type_keys 4 Enter
+sees 'a recording: knobs are only shown' 'no knob is set'
+type_keys o Enter
+sees 'a recording shows its own processes' 'no other process is chosen'
+type_keys q
+sees 'exit 0' 'q: leaves a recording'
 is "$(tr ' ' '\n' <<<"${did# }" | sort)" \
     "$(sed -nE 's/^KEY\(([a-z_]+),.*/\1/p' "$HAK_SRC/hakstat/keys.def" | sort)" \
     'every key of keys.def was typed'
@@ -331,7 +362,7 @@ sees "its segment was cut off; these are its last figures" 'is said so'
 type_keys 2 3 4 5 6 1
 sees '[1 classes]' 'and harms nothing'
 type_keys q
-sees 'exit 3' 'q leaves as ever'
+sees 'exit 1' 'q leaves as ever'
 restored 'a segment cut off'
 stop "$pid"
 
