@@ -2,7 +2,7 @@
  *
  *   view_run:  sample if it is time ─> draw a frame ─> wait for a key ─> keys.c
  *
- * keys.c changes a view, view.c shows it; screens only read spans.  One thread. */
+ * watch.c fills a view, keys.c changes it, view.c shows it; screens only read spans.  One thread. */
 #ifndef HAKSTAT_VIEW_H
 #define HAKSTAT_VIEW_H
 
@@ -63,8 +63,19 @@ struct view {
     double allocs_s[SPARK_VALUES], frees_s[SPARK_VALUES];   /* the latest last */
 };
 
+/* ---- view.c ---- */
+
 /* Watches until `q` or a signal. */
 void view_run(struct view *view);
+
+/* Draws a frame. */
+void view_draw(struct view *view);
+
+/* Puts a message on the bottom line. */
+void view_say(struct view *view, enum ink ink, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- watch.c ---- */
 
 /* Watches `proc` from now on.  On an error nothing has changed. */
 int view_attach(struct view *view, const struct shm_proc *proc, struct shm_error *err);
@@ -73,35 +84,30 @@ int view_attach(struct view *view, const struct shm_proc *proc, struct shm_error
  * process of the name that is followed.  False: there is none. */
 bool view_go_on(struct view *view);
 
-/* Gives everything back. */
-void view_free(struct view *view);
-
 /* Takes a sample and records it, or says in `ended` why there is none. */
 void view_sample(struct view *view);
 
 /* Replay: shows sample i, or the first or last where there is no such. */
 void view_seek(struct view *view, long i);
 
+/* The span that is shown.  The view must have a sample. */
+struct span view_span(const struct view *view);
+
 /* Frees a snapshot that the view no longer points to. */
 void view_release(struct view *view, struct shm_snap *snap);
 
-/* The span that is shown.  The view must have a process and a sample. */
-struct span view_span(const struct view *view);
-
-/* Draws a frame. */
-void view_draw(struct view *view);
-
-/* Does what a key means (keys.c). */
-void view_key(struct view *view, int key);
-
-/* Opens the prompt for the value of knob `index` (keys.c). */
-void view_edit_knob(struct view *view, uint64_t index);
-
-/* Puts a message on the bottom line. */
-void view_say(struct view *view, enum ink ink, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Gives everything back. */
+void view_free(struct view *view);
 
 /* CLOCK_MONOTONIC. */
 uint64_t now_ms(void);
+
+/* ---- keys.c ---- */
+
+/* Does what a key means. */
+void view_key(struct view *view, int key);
+
+/* Opens the prompt for the value of knob `index`. */
+void view_edit_knob(struct view *view, uint64_t index);
 
 #endif

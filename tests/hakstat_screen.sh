@@ -194,7 +194,7 @@ sees "$pid fixture_segment live 1 " 'a process that has come since'
 type_keys /
 type_text "$pid"
 type_keys Enter
-sees_no "$first fixture_segment live" 'the list is filtered like others'
+sees_no "GEN $first fixture_segment live" 'the list is filtered like others'
 type_keys Enter
 sees "pid $pid" 'Enter: watches it'
 sees '[1 classes]' 'on the screen that was left'
