@@ -17,8 +17,13 @@ function roff(s) {
     gsub(/\\/, "\\e", s)
     return s ~ /^[.']/ ? "\\\&" s : s
 }
-# A quoted macro argument.
-function arg(s) { return "\"" roff(s) "\"" }
+# Arguments of a macro: a delimiter that stands alone is one too.
+function args(s,   word, n, i, text) {
+    n = split(roff(s), word, " ")
+    for (i = 1; i <= n; i++)
+        text = text (i > 1 ? " " : "") (word[i] ~ /^[][.,:;()?!|]$/ ? "\\&" : "") word[i]
+    return text
+}
 # Text as mdoc wants it: a sentence begins a line, and no line is longer than 79 bytes.
 function prose(s,   word, n, i, line, text) {
     n = split(s, word, " ")
@@ -59,7 +64,7 @@ function stat(table,   unit, kind, note) {
     unit = field(3)
     kind = tolower(field(4))
     note = kind == "counter" ? unit : unit == "" ? kind : kind ", " unit
-    out[table] = out[table] ".It Sy " field(2) (note == "" ? "" : " Pq " note) "\n" \
+    out[table] = out[table] ".It Sy " args(field(2)) (note == "" ? "" : " Pq " note) "\n" \
         prose(field(5)) "\n"
 }
 function bin(   cls) {

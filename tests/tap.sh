@@ -23,7 +23,9 @@ lib=$HAK_BUILD/.libs/libhakmem.so
 hakctl=$HAK_BUILD/hakctl/hakctl
 hakstat=$HAK_BUILD/hakstat/hakstat
 export LC_ALL=C.UTF-8
-unset MAKEFLAGS MFLAGS MAKELEVEL            # a make of the test's own is no part of `make check`
+# What `make check` keeps open and tells its children is no matter of the test's own programs.
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+unset MAKEFLAGS MFLAGS MAKELEVEL
 
 tap_count=0 tap_failed=0 tap_pids=()
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-test.XXXXXX") || exit 99
