@@ -175,6 +175,12 @@ static struct slab *claim(struct superslab *ss, unsigned row, unsigned run)
     }
 }
 
+/* A stale hint may lead to a SuperSlab that is becoming another pool's. */
+static struct pool *pool_of(struct superslab *ss)
+{
+    return atomic_load_explicit(&ss->pool, memory_order_relaxed);
+}
+
 static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
 {
     unsigned level = level_of(run);
@@ -183,11 +189,11 @@ static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
 
     while ((i = hint_first(h)) != HINT_NONE) {
         struct superslab *ss = pool_superslab(i);
-        struct slab *slab = ss->pool == pool ? claim(ss, row, run) : NULL;
+        struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
         if (slab)
             return slab;
         hint_clear(h, i);
-        if (ss->pool == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
+        if (pool_of(ss) == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
             hint_set(h, i);
     }
     return NULL;
@@ -196,7 +202,7 @@ static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
 static void set_hints(struct superslab *ss, uint32_t map)
 {
     for (unsigned level = 0; level < LEVELS && runs_in(map, 1u << level); level++)
-        hint_set(&ss->pool->hint[level], ss->index);
+        hint_set(&pool_of(ss)->hint[level], ss->index);
 }
 
 /* ---- stage 3: under the pool's lock ---- */
@@ -278,7 +284,7 @@ static struct superslab *acquire(struct pool *pool)
         lru_remove(ss);
     else if (!(ss = map_superslab()))
         return NULL;
-    ss->pool = pool;
+    atomic_store_explicit(&ss->pool, pool, memory_order_relaxed);
     atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
     GLOBAL_ADD(ss_live, 1);
     address_set_unit((uintptr_t)ss->base, (uintptr_t)ss);
@@ -322,15 +328,19 @@ struct slab *pool_take(unsigned row, unsigned run)
 
 /* ---- giving back ---- */
 
-/* Out of the LRU and back to the kernel, unless it has no room to split the mapping. */
+/* Out of the LRU and back to the kernel, unless it has no room to split the mapping.  It is GONE first:
+ * a child that is forked in between must not find it in its LRU. */
 static bool unmap_superslab(struct superslab *ss)
 {
     struct hak_slot_full *slot = hak_my_slot();
     uint64_t start = os_now_ns();
 
     address_set_unit((uintptr_t)ss->base, 0);
-    if (!os_unmap(ss->base, SS_SIZE))
+    atomic_store_explicit(&ss->state, SS_GONE, memory_order_relaxed);
+    if (!os_unmap(ss->base, SS_SIZE)) {
+        atomic_store_explicit(&ss->state, SS_LRU, memory_order_relaxed);
         return false;
+    }
     uint64_t ns = os_now_ns() - start;
     hak_hist_add(slot->hist.os_unmap, ns);
     COUNT(slot->thread.os_unmap, 1);
@@ -340,7 +350,6 @@ static bool unmap_superslab(struct superslab *ss)
     ss->base = NULL;
     ss->next = gone;
     gone = ss;
-    atomic_store_explicit(&ss->state, SS_GONE, memory_order_relaxed);
     GLOBAL_ADD(ss_unmapped, 1);
     GLOBAL_ADD(mapped, -SS_SIZE);
     return true;
@@ -357,21 +366,24 @@ static size_t lru_trim(uint32_t keep)
 }
 
 /* All slabs of it are free: claim them all and put it into the LRU.  Whoever is faster with a claim
- * of a slab wins, and it stays live. */
-static hak_cold void retire(struct superslab *ss)
+ * of a slab wins, and it stays live: false. */
+static hak_cold bool retire(struct superslab *ss)
 {
     uint32_t all = ALL_FREE;
 
     lock_take(&pool_lock, hak_my_slot());
-    if (atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
+    bool mine = atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
         atomic_compare_exchange_strong_explicit(&ss->free_map, &all, 0, memory_order_acquire,
-                                                memory_order_relaxed)) {
+                                                memory_order_relaxed);
+    if (mine) {
+        note_taken(ALL_FREE);
         lru_push(ss);
         usdt_superslab_release(ss->base);
         lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
     }
     lock_drop(&pool_lock);
     hak_trace(HAK_TRACE_SS_RELEASE, 0xFFFF, SS_SIZE);
+    return mine;
 }
 
 /* Makes slabs nobody's.  The release pairs with the acquire in claim. */
@@ -381,10 +393,9 @@ static void release_slabs(struct superslab *ss, uint32_t mask)
                           memory_order_relaxed);
     uint32_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
     if (unlikely(map == ALL_FREE) &&
-        atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY)
-        retire(ss);
-    else
-        set_hints(ss, map);
+        atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY && retire(ss))
+        return;
+    set_hints(ss, map);
 }
 
 static unsigned index_of(struct superslab *ss, struct slab *slab)

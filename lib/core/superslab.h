@@ -74,7 +74,7 @@ struct superslab {
     _Atomic uint32_t dirty_map;         /* 1: the slab may have pages; cleared by a purge */
     _Atomic uint32_t freed_ms;          /* when a slab was last given back */
     _Atomic uint32_t state;             /* enum ss_state; changed under the pool's lock */
-    struct pool *pool;                  /* the shared one, or the bin's own (pool.per_class) */
+    struct pool *_Atomic pool;          /* the shared one, or the bin's own (pool.per_class) */
     struct superslab *next, *prev;      /* in the LRU, or `next` in the list of GONE ones */
     struct slab slab[SS_SLABS];
     uint64_t map[SS_SLABS][MAP_WORDS(MAP_BITS_SMALL)];
