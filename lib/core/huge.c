@@ -24,7 +24,7 @@ struct huge {
 static struct lock huge_lock = { .name = "huge" };
 static struct huge *cached, *unused, *all;
 static _Atomic size_t cached_bytes;
-static _Atomic size_t cache_limit = 256 * MIB;
+static _Atomic size_t cache_limit = 64 * MIB;
 
 void huge_cache_limit(size_t bytes)
 {
