@@ -165,7 +165,7 @@ static hak_cold _Noreturn void twice(void *p)
 }
 
 /* Gives back those of the n blocks, from the first on, that lie in one slab; how many they were. */
-static unsigned put_run(struct heap *h, struct slab *slab, void **blocks, unsigned n)
+hak_inline unsigned put_run(struct heap *h, struct slab *slab, void **blocks, unsigned n)
 {
     const uintptr_t base = (uintptr_t)slab->base, bytes = slab->run * SLAB_SIZE;
     const unsigned carved = slab->carved, size = slab->size;
