@@ -31,6 +31,12 @@ struct hak_slot_full *hak_my_slot(void)
     return hak_my_slot_hook();
 }
 
+void hak_globals_after_fork(void)
+{
+    globals_private = (struct hak_globals){ 0 };
+    atomic_store_explicit(&hak_globals, &globals_private, memory_order_release);
+}
+
 void hak_gauge_add(_Atomic uint64_t *gauge, _Atomic uint64_t *peak, uint64_t n)
 {
     uint64_t now = atomic_fetch_add_explicit(gauge, n, memory_order_relaxed) + n;

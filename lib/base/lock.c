@@ -34,7 +34,7 @@ static hak_cold void lock_wait(struct lock *l)
 
     if (!lock_spin(l))
         while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
-            os_futex_wait(&l->word, 2);
+            os_futex_wait(&l->word, 2, l->name);
 
     uint64_t ns = os_now_ns() - start;
     struct hak_slot_full *slot = hak_my_slot();
@@ -56,7 +56,7 @@ void lock_drop(struct lock *l)
 {
     atomic_store_explicit(&l->owner, NULL, memory_order_relaxed);
     if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
-        os_futex_wake(&l->word);
+        os_futex_wake(&l->word, l->name);
 }
 
 bool lock_after_fork(struct lock *l, const void *self)

@@ -1,6 +1,7 @@
-/* os.c: the kernel's side of os.h, by raw system calls, which nothing interposes. */
+/* os.c: the kernel's side of os.h, by the library's own system calls, which nothing interposes. */
 #include "lib/base/os.h"
 #include "lib/base/lock.h"
+#include "lib/base/syscall.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -24,11 +25,7 @@ void os_init(void)
 
 static void *map_plain(size_t bytes)
 {
-    int saved = errno;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    errno = saved;
-    return p == MAP_FAILED ? NULL : p;
+    return sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 /* The kernel places mappings downwards next to each other, so that after the first one a plain
@@ -54,12 +51,8 @@ void *os_map(size_t bytes, size_t align)
 
 bool os_map_at(void *p, size_t bytes)
 {
-    int saved = errno;
-    void *q = mmap(p, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-
-    errno = saved;
-    return q == p;
+    return sys_mmap(p, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != NULL;
 }
 
 static struct {
@@ -106,57 +99,36 @@ void os_meta_after_fork(void)
 
 bool os_unmap(void *p, size_t bytes)
 {
-    int saved = errno;
-    bool done = munmap(p, bytes) == 0;
+    bool done = sys_munmap(p, bytes) == 0;
 
     if (!done)
-        madvise(p, bytes, MADV_DONTNEED);
-    errno = saved;
+        sys_madvise(p, bytes, MADV_DONTNEED);
     return done;
 }
 
 bool os_purge(void *p, size_t bytes)
 {
-    int saved = errno;
-    bool done = madvise(p, bytes, MADV_DONTNEED) == 0;
-
-    errno = saved;
-    return done;
+    return sys_madvise(p, bytes, MADV_DONTNEED) == 0;
 }
 
 bool os_resize(void *p, size_t old_bytes, size_t new_bytes)
 {
-    int saved = errno;
-    bool done = mremap(p, old_bytes, new_bytes, 0) != MAP_FAILED;
-
-    errno = saved;
-    return done;
+    return sys_mremap(p, old_bytes, new_bytes, 0, NULL) != NULL;
 }
 
 bool os_move(void *from, size_t bytes, void *to, size_t new_bytes)
 {
-    int saved = errno;
-    bool done = mremap(from, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
-
-    errno = saved;
-    return done;
+    return sys_mremap(from, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != NULL;
 }
 
 void os_hugepages(void *p, size_t bytes)
 {
-    int saved = errno;
-
-    madvise(p, bytes, MADV_HUGEPAGE);
-    errno = saved;
+    sys_madvise(p, bytes, MADV_HUGEPAGE);
 }
 
 bool os_wipe_on_fork(void *p, size_t bytes)
 {
-    int saved = errno;
-    bool done = madvise(p, bytes, MADV_WIPEONFORK) == 0;
-
-    errno = saved;
-    return done;
+    return sys_madvise(p, bytes, MADV_WIPEONFORK) == 0;
 }
 
 uint64_t os_now_ns(void)
@@ -183,18 +155,12 @@ void os_pause(unsigned tried)
     errno = saved;
 }
 
-void os_futex_wait(_Atomic uint32_t *word, uint32_t value)
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value, const char *lock)
 {
-    int saved = errno;
-
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-    errno = saved;
+    sys_futex(word, FUTEX_WAIT_PRIVATE, value, lock);
 }
 
-void os_futex_wake(_Atomic uint32_t *word)
+void os_futex_wake(_Atomic uint32_t *word, const char *lock)
 {
-    int saved = errno;
-
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-    errno = saved;
+    sys_futex(word, FUTEX_WAKE_PRIVATE, 1, lock);
 }

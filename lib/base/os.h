@@ -47,8 +47,8 @@ int      os_tid(void);
  * end, so that a thread of lower priority comes to run. */
 void os_pause(unsigned tried);
 
-/* Sleeps while *word == value; returns at any time.  Wakes one sleeper. */
-void os_futex_wait(_Atomic uint32_t *word, uint32_t value);
-void os_futex_wake(_Atomic uint32_t *word);
+/* Sleeps while *word == value; returns at any time.  Wakes one sleeper.  `lock`: its name, or NULL. */
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value, const char *lock);
+void os_futex_wake(_Atomic uint32_t *word, const char *lock);
 
 #endif

@@ -42,9 +42,8 @@ void control_fork_child(const uint64_t *inherited)
     trace_child();
     tick_child();
     seg_make(tick_knobs(), true);
-    memset(&seg.state->global, 0, sizeof seg.state->global);
+    move_globals();
     memcpy(seg.state->inherited, inherited, sizeof seg.state->inherited);
-    atomic_store_explicit(&hak_globals, &seg.state->global, memory_order_release);
     trace_switch(tick_knobs()->trace_ring);
     tick_publish_all();
     seg_ready();

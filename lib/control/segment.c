@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/os.h"
+#include "lib/base/syscall.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -133,12 +134,10 @@ static bool lay_out(struct layout *at)
 /* At `where`, if that is free (NULL: anywhere), else anywhere. */
 static char *map_at(char *where, size_t bytes, int flags, int fd)
 {
-    char *p = mmap(where, bytes, PROT_READ | PROT_WRITE,
-                   flags | MAP_NORESERVE | (where ? MAP_FIXED_NOREPLACE : 0), fd, 0);
+    char *p = sys_mmap(where, bytes, PROT_READ | PROT_WRITE,
+                       flags | MAP_NORESERVE | (where ? MAP_FIXED_NOREPLACE : 0), fd, 0);
 
-    if (p == MAP_FAILED && where)
-        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
-    return p == MAP_FAILED ? NULL : p;
+    return p || !where ? p : sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
 }
 
 static void place(char *base, const struct layout *at, bool shared)
@@ -194,10 +193,10 @@ static const char *make_shared(const union hak_knobs *knobs, bool child, int32_t
         return why;
     char *base = map_at(child ? seg.base : NULL, at.mapped, MAP_SHARED, fd);
     sys_close(fd);
-    if (!base || madvise(base, at.mapped, MADV_DONTFORK) != 0 || !seg_back(base, at.trace, 0)) {
+    if (!base || sys_madvise(base, at.mapped, MADV_DONTFORK) != 0 || !seg_back(base, at.trace, 0)) {
         unlinkat(AT_FDCWD, seg.path, 0);
         if (base)
-            munmap(base, at.mapped);
+            sys_munmap(base, at.mapped);
         return base ? "no room for it in /dev/shm" : why;
     }
     place(base, &at, true);
@@ -265,12 +264,12 @@ static bool allocate(int fd, size_t offset, size_t bytes)
 
 bool seg_back(char *p, size_t bytes, size_t offset)
 {
-    for (int i = 0; i < EINTR_MAX; i++)
-        if (madvise(p, bytes, MADV_POPULATE_WRITE) == 0)
+    int why = -EINTR;
+
+    for (int i = 0; i < EINTR_MAX && (why == -EINTR || why == -EAGAIN); i++)
+        if ((why = sys_madvise(p, bytes, MADV_POPULATE_WRITE)) == 0)
             return true;
-        else if (errno != EINTR && errno != EAGAIN)
-            break;
-    if (errno != EINVAL && errno != EPERM)      /* an old kernel, a sandbox */
+    if (why != -EINVAL && why != -EPERM)        /* an old kernel, a sandbox */
         return false;
     int fd = reopen();
     bool done = fd >= 0 && allocate(fd, offset, bytes);
@@ -284,18 +283,17 @@ bool seg_back(char *p, size_t bytes, size_t offset)
  * descriptor.  NULL: it can't be done, and there may be nothing at `at` any more. */
 static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
 {
-    char *p = mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
-    int fd = p == MAP_FAILED ? reopen() : -1;
+    char *p = sys_mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
+    int fd = p ? -1 : reopen();
 
     if (fd >= 0) {
         if (allocate(fd, offset, bytes))
-            p = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
-                     (off_t)offset);
+            p = sys_mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
+                         (off_t)offset);
         sys_close(fd);
     }
-    if (p == MAP_FAILED)
-        return NULL;
-    madvise(p, bytes, MADV_DONTFORK);
+    if (p)
+        sys_madvise(p, bytes, MADV_DONTFORK);
     return p;
 }
 
@@ -324,7 +322,7 @@ static char *chunk_of(size_t i)
     if (atomic_compare_exchange_strong_explicit(&chunk[c], &p, fresh + seg.at.stride,
                                                 memory_order_release, memory_order_acquire))
         return fresh + seg.at.stride;
-    munmap(fresh, bytes);               /* another thread was first */
+    sys_munmap(fresh, bytes);           /* another thread was first */
     return p;
 }
 
@@ -354,8 +352,7 @@ static bool map_slot(size_t i, void *at)
 {
     if (map_again((char *)seg_slot(i), slot_offset(i), seg.at.stride, at))
         return true;
-    mmap(at, seg.at.stride, PROT_READ | PROT_WRITE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    os_map_at(at, seg.at.stride);
     return false;
 }
 

@@ -45,25 +45,25 @@ static struct table *table_of(uint64_t epoch)
     return &force.table[epoch & 1];
 }
 
+/* The epoch of the copy; 0: two changes came in the middle. */
 static uint64_t table_copy(struct table *to)
 {
-    uint64_t epoch;
+    uint64_t epoch = get(force.epoch);
+    const struct table *t = table_of(epoch);
 
-    do {
-        epoch = get(force.epoch);
-        struct table *t = table_of(epoch);
-        to->generation = get(t->generation);
-        for (unsigned i = 0; i < HAK_KNOBS; i++)
-            to->knobs.values[i] = get(t->knobs.values[i]);
-    } while (get(force.epoch) != epoch);
-    return epoch;
+    to->generation = get(t->generation);
+    for (unsigned i = 0; i < HAK_KNOBS; i++)
+        to->knobs.values[i] = get(t->knobs.values[i]);
+    return get(force.epoch) == epoch ? epoch : 0;
 }
 
 uint64_t control_knobs(union hak_knobs *out)
 {
     struct table t;
-    uint64_t epoch = table_copy(&t);
+    uint64_t epoch;
 
+    while (!(epoch = table_copy(&t)))
+        ;
     *out = t.knobs;
     return epoch;
 }
@@ -244,11 +244,15 @@ static hak_cold void look(void)
 
 /* ---- The tick -------------------------------------------------------------------------------- */
 
+/* What can't be copied whole at this tick is at the next. */
 static hak_cold bool learn(struct hak_orders *orders)
 {
     struct table t;
+    uint64_t epoch = table_copy(&t);
 
-    orders->epoch = table_copy(&t);
+    if (!epoch)
+        return false;
+    orders->epoch = epoch;
     orders->generation = t.generation;
     orders->knobs = t.knobs;
     return true;
