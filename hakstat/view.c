@@ -349,6 +349,16 @@ static void draw_bottom(struct view *v)
     }
 }
 
+/* No process yet: no rows either, so that no key finds one. */
+static void draw_nothing(struct view *v)
+{
+    table_begin(&v->table, NULL, 0);
+    if (v->follow != NULL)
+        draw_text(ROW_TABLE, 0, INK_WARN, "Waiting for a process named '%s'.", v->follow);
+    else
+        draw_text(ROW_TABLE, 0, INK_WARN, "No process is watched; o lists those there are.");
+}
+
 void view_draw(struct view *v)
 {
     const struct screen *screen = screens[v->screen];
@@ -363,10 +373,8 @@ void view_draw(struct view *v)
     }
     if (v->now != NULL || !screen->needs_process)
         draw_table(v, screen, v->now != NULL ? &span : NULL);
-    else if (v->follow != NULL)
-        draw_text(ROW_TABLE, 0, INK_WARN, "Waiting for a process named '%s'.", v->follow);
     else
-        draw_text(ROW_TABLE, 0, INK_WARN, "No process is watched; o lists those there are.");
+        draw_nothing(v);
     draw_bottom(v);
     draw_end();
 }

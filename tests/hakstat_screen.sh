@@ -366,6 +366,23 @@ sees 'exit 1' 'q leaves as ever'
 restored 'a segment cut off'
 stop "$pid"
 
+stop "${tap_pids[@]}" 2>/dev/null
+screen_open 80x24 "$hakstat" --follow 'fix*'
+sees "Waiting for a process named 'fix*'." '--follow: waits'
+type_keys h Down 4 Enter 1 Enter 0 c '>' o Enter 2
+sees "[2 threads]" 'no key does harm meanwhile'
+start threads=2
+sees "now pid $pid, fixture_segment" 'there it is'
+sees 'threads 2 generation 0' 'with its figures'
+stop "$pid"
+sees 'ENDED' 'and gone'
+start threads=4
+sees "now pid $pid, fixture_segment" 'the next one'
+sees 'threads 4 generation 0' 'is another'
+type_keys q
+sees 'exit 0' 'q leaves'
+stop "$pid"
+
 for what in magic knobs_many stats_many bins_off class_size slots_max used seq offsets strings; do
     start corrupt=$what
     screen_open 80x24 "$hakstat" -p "$pid" -d 0.1
