@@ -45,4 +45,4 @@ sees_no() {
     tap_result $? "$2" || diag "still on the screen: $1"$'\n'"$(screen)"
 }
 
-trap 'screen_close; tap_cleanup' EXIT
+trap 'screen_status=$?; screen_close; (exit $screen_status); tap_cleanup' EXIT
