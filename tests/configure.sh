@@ -1,0 +1,30 @@
+# configure.sh: what configure says of options that can't be had, and of what it will build.
+. "$(dirname "$0")/tap.sh"
+cd "$tmp" || bail "no $tmp"
+# A few seconds each, less with a cache.
+configure() { "$HAK_SRC/configure" -q --config-cache CC="${CC:-cc}" "$@" 2>&1; }
+
+out=$(configure)
+is $? 0 'configure without options'
+for part in 'hakctl *yes' 'hakstat *yes' 'eBPF probes *no, not in this version' 'USDT points *(yes|no)' \
+        'invariant checks *no' 'counters *yes' 'prefixed API *no' 'warnings as errors *no'; do
+    like "$out" "  $part" "the summary says: ${part//\*/}"
+done
+
+refuses() {  # OPTION MESSAGE
+    out=$(configure "$1")
+    is $? 1 "$1 is refused"
+    is "$out" "configure: error: $2" "$1: why"
+}
+refuses --enable-probes=yes '--enable-probes=yes: this version of hakmem has no eBPF probes'
+refuses --enable-hakstat=maybe '--enable-hakstat=maybe: the values are yes|no|auto'
+refuses --enable-stats=auto '--enable-stats=auto: the values are yes|no'
+out=$(configure --disable-hakctl --disable-hakstat --disable-usdt --disable-stats --enable-debug)
+is $? 0 'all options the other way round'
+for part in 'hakctl *no' 'hakstat *no' 'USDT points *no' 'invariant checks *yes' 'counters *no'; do
+    like "$out" "  $part" "the summary says: ${part//\*/}"
+done
+rm config.cache
+refuses --host=riscv64-linux-gnu \
+    'hakmem runs on x86-64 and aarch64 Linux with glibc, not on riscv64-unknown-linux-gnu'
+done_testing
