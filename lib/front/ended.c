@@ -119,6 +119,7 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
 
 static struct heap *late_begin(void)
 {
+    heap_notice_fork();
     lock_take(&late_lock, &late_lock);
     if (!late)
         late = heap_take();

@@ -233,6 +233,7 @@ static hak_cold struct heap *heap_birth(void)
     front_start();
     if (!heap_is_none(heap_self))                       /* made while the process was made ready */
         return heap_self;
+    heap_notice_fork();                                 /* heaps_lock may be a dead thread's */
     struct heap *h = heap_take();
     if (!h)
         return NULL;

@@ -135,6 +135,11 @@ void *late_alloc(size_t n);
 void *late_alloc_large(size_t n, size_t align, bool *zero);
 void late_free(void *p);
 
+/* ---- sound.c ---- */
+
+/* Whether the slabs of a heap and their lists are as superslab.h says. */
+bool heap_is_sound(const struct heap *h);
+
 /* ---- large.c ---- */
 
 /* Frees what has no bin: large, huge or foreign. */

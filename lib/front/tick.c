@@ -72,6 +72,7 @@ void heap_give_back_caches(struct heap *h)
         l1_trim(h, bin, h->hot.bin[bin].l1_n);
         empties_trim(h, bin, 0);
     }
+    hak_assert(heap_is_sound(h));
 }
 
 /* What can be had of another thread's heap without its thread. */
@@ -81,6 +82,7 @@ static void give_back_for(struct heap *h)
     queue_drain(h);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
+    hak_assert(heap_is_sound(h));
     if (h->cold.state == HEAP_ENDED) {                  /* L1 is empty */
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
         os_purge(from, (size_t)((char *)h->cold.l1 + heap_l1_bytes() - from));

@@ -51,6 +51,7 @@ hak_cold void heap_walk(struct heap *h, uint64_t request)
     struct hak_slot *head = &h->slot.head;
     struct hak_walk *walk = h->slot.walk;
 
+    hak_assert(heap_is_sound(h));
     __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELAXED);
     atomic_thread_fence(memory_order_release);
     memset(walk, 0, sizeof h->slot.walk);
