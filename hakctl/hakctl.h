@@ -52,8 +52,18 @@ struct command {
 
 extern const struct command cmd_ps, cmd_list, cmd_describe, cmd_get, cmd_set, cmd_reset, cmd_diff,
                             cmd_save, cmd_load, cmd_stats, cmd_watch, cmd_trace, cmd_purge, cmd_gc,
-                            cmd_run;
+                            cmd_run, cmd_complete;
 extern const struct command *const commands[];      /* all of them, then NULL */
+
+/* An option; its short form is -letter, where that isn't a capital (but for -V). */
+struct option_row {
+    int         letter;
+    const char *name;
+    const char *argument;   /* NULL: it takes none */
+    int         own;        /* for those verbs only that list its letter */
+    const char *help;
+};
+const struct option_row *option_row(int i);         /* NULL after the last */
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
@@ -77,6 +87,10 @@ const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap);
 int whole_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 
 /* ---- Knobs --------------------------------------------------------------------------------- */
+
+/* Those of this very version: for `run` and completion, which have no segment to ask. */
+extern const struct hak_knob_desc own_knobs[];
+extern const unsigned own_knob_count;
 
 /* By its name.  SHM_EREFUSED names the nearest. */
 int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *name,

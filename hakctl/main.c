@@ -13,13 +13,7 @@
 
 enum { GENERAL, OWN };      /* for every verb; for those that list its letter */
 
-static const struct {
-    int         letter;
-    const char *name;
-    const char *argument;   /* NULL: it takes none */
-    int         kind;
-    const char *help;
-} options[] = {
+static const struct option_row options[] = {
     { 'p', "pid",           "PID",  GENERAL, "the process to work on" },
     { 'c', "comm",          "GLOB", GENERAL, "the process whose name matches" },
     { 'a', "all-processes", NULL,   GENERAL, "all of them (with -c: all that match)" },
@@ -44,6 +38,11 @@ static const struct {
     { 'S', "sort",          "KEY",  OWN, "ps: pid name threads live generation state" },
 };
 enum { OPTIONS = sizeof options / sizeof *options };
+
+const struct option_row *option_row(int i)
+{
+    return i < OPTIONS ? &options[i] : NULL;
+}
 
 /* Options with a capital for a letter, but for -V, have only their long name. */
 static bool has_short(int letter)
@@ -206,7 +205,7 @@ static int check_usage(const struct call *call, const bool *given, struct shm_er
 {
     const struct command *command = call->command;
     for (int i = 0; i < OPTIONS; i++)
-        if (options[i].kind == OWN && given[options[i].letter]
+        if (options[i].own && given[options[i].letter]
             && !strchr(command->options, options[i].letter))
             return shm_fail(err, SHM_EUSAGE, "%s: takes no --%s", command->name,
                             options[i].name);

@@ -16,12 +16,14 @@
 #define NOT_FOUND    127
 #define LIBRARY      "libhakmem.so"
 
-static const struct hak_knob_desc knobs[] = {
+const struct hak_knob_desc own_knobs[] = {
 #define KNOB(id_, name_, type_, context_, unit_, min_, max_, def_, alias_, help_) \
-    { .name = name_, .type = HAK_##type_, .context = HAK_##context_, .min = min_, .max = max_ },
+    { .name = name_, .help = help_, .type = HAK_##type_, .context = HAK_##context_, \
+      .min = min_, .max = max_, .def = def_ },
 #include "abi/knobs.def"
 #undef KNOB
 };
+const unsigned own_knob_count = sizeof own_knobs / sizeof *own_knobs;
 
 static void env_name(const char *knob, char env[HAK_ENV_MAX])
 {
@@ -35,8 +37,7 @@ static int set_knobs(const struct call *call, struct shm_error *err)
     for (int i = 0; i < call->argc; i++) {
         struct shm_change change;
         char env[HAK_ENV_MAX];      /* HAKMEM_TINY_FRONT_DIRECT for tiny.front_direct */
-        int code = parse_assignment(call->argv[i], knobs, sizeof knobs / sizeof *knobs, &change,
-                                    err);
+        int code = parse_assignment(call->argv[i], own_knobs, own_knob_count, &change, err);
         if (code)
             return code;
         env_name(change.knob->name, env);

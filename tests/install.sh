@@ -14,9 +14,11 @@ lib/libhakmem.so
 lib/libhakmem.so.0
 lib/libhakmem.so.0.0.0
 lib/pkgconfig/hakmem.pc
+share/bash-completion/completions/hakctl
 share/man/man1/hakctl.1
 share/man/man3/hakmem.3
-share/man/man7/hakmem.7'
+share/man/man7/hakmem.7
+share/zsh/site-functions/_hakctl'
 [ ! -e "$hakstat" ] || want+=$'\nbin/hakstat\nshare/man/man1/hakstat.1'
 is "$(cd "$dest/opt/hakmem" && find . ! -type d | sed 's,^\./,,' | sort)" "$(sort <<<"$want")" \
     'these files, and no others'
