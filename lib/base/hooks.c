@@ -33,6 +33,8 @@ struct hak_slot_full *hak_my_slot(void)
 
 void hak_globals_after_fork(void)
 {
+    if (atomic_load_explicit(&hak_globals, memory_order_relaxed) == &globals_private)
+        return;
     globals_private = (struct hak_globals){ 0 };
     atomic_store_explicit(&hak_globals, &globals_private, memory_order_release);
 }

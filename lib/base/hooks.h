@@ -45,7 +45,8 @@ extern struct hak_globals *_Atomic hak_globals;
 #define GLOBAL_ADD(field, n) \
     ((void)atomic_fetch_add_explicit(hak_global(field), (uint64_t)(n), memory_order_relaxed))
 
-/* In the child of a fork, first of all: from here on it counts from 0, privately. */
+/* In the child of a fork, first of all: from here on it counts from 0, privately.  A second call does
+ * nothing. */
 void hak_globals_after_fork(void);
 
 /* Adds to a gauge and moves its peak. */

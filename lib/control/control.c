@@ -39,6 +39,7 @@ void control_fork_child(const uint64_t *inherited)
 {
     int saved = errno;
 
+    hak_globals_after_fork();
     trace_child();
     tick_child();
     seg_make(tick_knobs(), true);
