@@ -51,7 +51,7 @@ END
         order alloc "$i" 100 10
         order free "$i" 10
     done
-    if [ "$HAK_STATS" = yes ]; then
+    if [ "${HAK_STATS-}" = yes ]; then
         stats "$tmp/json"
         is "$(jq .exact "$tmp/json")" false 'no room for more threads'"'"' counters: exact is false'
         ok 'and threads_uncounted says how many' \

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
+#include <ucontext.h>
 #include "tests/under.h"
 
 #ifdef __x86_64__
@@ -18,7 +19,8 @@ static struct { unsigned char *p; size_t n; } live[LIVE];      /* blocks in use,
 static void *moving[FRESH];             /* blocks that come and go while we step */
 
 static long steps, every;               /* instructions so far; fork at each `every`th of them, 0: never */
-static int forks, bad_children;
+static int forks, bad_children, bad_status;     /* of the last bad one */
+static void *bad_at;                     /* the instruction that it was forked before */
 static pid_t children[4096];
 
 /* In the child: allocate much, of the bin that was interrupted and of others. */
@@ -48,10 +50,12 @@ static int use_memory(void)
     return 0;
 }
 
-static void on_trap(int sig)
+static void on_trap(int sig, siginfo_t *info, void *context)
 {
+    const ucontext_t *c = context;
     int status, e = errno;
     (void)sig;
+    (void)info;
     if (!every || ++steps % every || forks == 4096) {
         steps += !every;
         return;
@@ -61,8 +65,11 @@ static void on_trap(int sig)
         alarm(60);
         _exit(use_memory());
     }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
         bad_children++;
+        bad_status = status;
+        bad_at = (void *)c->uc_mcontext.gregs[REG_RIP];
+    }
     children[forks++] = pid;
     errno = e;
 }
@@ -138,7 +145,12 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     every = all / at_most + 1;
     stepped(fn, another);
     ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
-    is(bad_children, 0, "every child has the memory it needs, and nobody else's");
+    if (!is(bad_children, 0, "every child has the memory it needs, and nobody else's")) {
+        Dl_info at = { 0 };
+        dladdr(bad_at, &at);
+        diag("the last of them, at %s+0x%lx (%s): %s", at.dli_fname,
+             (unsigned long)((char *)bad_at - (char *)at.dli_fbase), at.dli_sname, ending(bad_status));
+    }
     for (int i = 0; i < forks; i++)
         remove_segment(children[i]);
 }
@@ -153,7 +165,8 @@ int main(int argc, char **argv)
         live[i].p = malloc(live[i].n);
         memset(live[i].p, i, live[i].n);
     }
-    signal(SIGTRAP, on_trap);
+    struct sigaction trap = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+    sigaction(SIGTRAP, &trap, NULL);
     for (int i = 0; i < 100; i++)
         some();
     test("a pair of calls that TinyHeapV2 serves", pair, 0, at_most);

@@ -69,6 +69,14 @@ static void run_under_hakmem(char **argv)
 #endif
 }
 
+/* Whether the library counts at all (not after configure --disable-stats). */
+__attribute__((unused))
+static int with_counters(void)
+{
+    const char *stats = getenv("HAK_STATS");
+    return under_hakmem && !(stats && !strcmp(stats, "no"));
+}
+
 /* A number that the environment gives, else what a short or a long run (HAK_LONG=1) needs. */
 __attribute__((unused))
 static long count_of(const char *name, long in_short, long in_long)
@@ -156,6 +164,31 @@ static const char *in_child(int (*fn)(void))
         bail("fork: %m");
     remove_segment(pid);
     return ending(status);
+}
+
+/* Two results: what a child says on standard error when it misuses p, and that it is aborted. */
+__attribute__((unused))
+static void dies(void (*misuse)(void *), void *p, const char *message, const char *what)
+{
+    int fd[2], status;
+    char want[128], got[512];
+    snprintf(want, sizeof want, "hakmem: %s: %p\n", message, p);
+    if (pipe(fd))
+        bail("pipe: %m");
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fd[1], 2);
+        misuse(p);
+        _exit(0);
+    }
+    close(fd[1]);
+    ssize_t n = read(fd[0], got, sizeof got - 1);
+    got[n > 0 ? n : 0] = '\0';
+    close(fd[0]);
+    waitpid(pid, &status, 0);
+    remove_segment(pid);
+    is_str(got, want, "%s: the message", what);
+    is_str(ending(status), "signal 6", "%s: the end", what);
 }
 
 #endif
