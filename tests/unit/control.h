@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -80,6 +82,76 @@ static void run_case(const char *what, int (*fn)(void), const char *const *env)
         diag("line %d", verdict->line);
 }
 #define CASE(what, fn, ...) run_case(what, fn, (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })
+
+/* In a child: until it is killed, or forgotten. */
+__attribute__((unused, noreturn))
+static void linger(void)
+{
+    alarm(100);
+    for (;;)
+        pause();
+}
+
+/* raise would block signals meanwhile. */
+__attribute__((unused))
+static void stop_here(void)
+{
+    syscall(SYS_kill, getpid(), SIGSTOP);
+}
+
+/* Runs fn in a child, which does the same thing again and again between two stop_here(), and has a
+ * handler of SIGUSR1 that ends by stop_here().  The handler interrupts it after `first`
+ * instructions and then every EVERYth, which is more than its way back takes; `first` goes from 1 to
+ * EVERY by `step`.  Counts the interruptions.  0, how the child ended if it did, or -1: this machine
+ * does not let us. */
+#define EVERY 128
+
+static bool step_once(pid_t pid, int sig, int *status)
+{
+    return ptrace(sig ? PTRACE_CONT : PTRACE_SINGLESTEP, pid, 0, sig) == 0
+        && waitpid(pid, status, 0) == pid && WIFSTOPPED(*status);
+}
+
+/* From one stop of the child's own to the next. */
+static bool interrupt_once(pid_t pid, int first, int *status, long *interrupted)
+{
+    for (int left = first; step_once(pid, 0, status) && WSTOPSIG(*status) == SIGTRAP; )
+        if (--left == 0) {
+            if (!step_once(pid, SIGUSR1, status) || WSTOPSIG(*status) != SIGSTOP)
+                return false;
+            left = EVERY;
+            ++*interrupted;
+        }
+    return WIFSTOPPED(*status) && WSTOPSIG(*status) == SIGSTOP;
+}
+
+__attribute__((unused))
+static int interrupt_everywhere(void (*fn)(void), int step, long *interrupted)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        alarm(300);
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
+            fn();
+        _exit(77);
+    }
+    bool good = waitpid(pid, &status, 0) == pid && WIFSTOPPED(status);
+    if (!good && WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        return -1;
+    for (int first = 1; good && first <= EVERY; first += step)
+        good = interrupt_once(pid, first, &status, interrupted)
+            && ptrace(PTRACE_CONT, pid, 0, 0) == 0 && waitpid(pid, &status, 0) == pid
+            && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+    if (WIFSTOPPED(status)) {
+        if (!good)
+            diag("stopped by signal %d", WSTOPSIG(status));
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return good ? 0 : status;
+}
 
 /* Private zeroed memory, as a heap has for its slot. */
 __attribute__((unused))

@@ -4,12 +4,17 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
-#include <sys/time.h>
 
 static struct seg s;
 static const uint64_t none[HAK_ROWS];
+
+/* What the child of a fork does of it. */
+static void fork_child(const uint64_t *inherited)
+{
+    hak_globals_after_fork();
+    control_fork_child(inherited);
+}
 
 static void start(void)
 {
@@ -222,7 +227,7 @@ static int in_fork(pid_t parent, uint64_t parent_epoch, struct hak_globals *glob
 
     need(mapped() == 0);
     errno = 123;
-    control_fork_child(inherited);
+    fork_child(inherited);
     need(errno == 123);
     need(atomic_load(&hak_globals) == globals);         /* where it was, in another segment */
     need(mapped() == 3);
@@ -292,11 +297,11 @@ static int child_outlives(void)
         control_init();
         if (fork() == 0) {
             child = getpid();
-            control_fork_child(none);
+            fork_child(none);
             if (write(ready[1], &child, sizeof child) != sizeof child)
                 _exit(1);
         }
-        pause();
+        linger();
     }
     need(read(ready[0], &child, sizeof child) == sizeof child);
     seg_name(parent, name, sizeof name);
@@ -325,7 +330,7 @@ static int forks_without_room(void)
     GLOBAL_ADD(meta_bytes, 1);
     pid_t pid = fork();
     if (pid == 0) {
-        control_fork_child(none);
+        fork_child(none);
         struct hak_orders o = { 0 };
         bool good = atomic_load(&hak_globals) == globals && mapped() == 0 && globals->meta_bytes == 0
             && control_knobs(&k) == 2 && hak_tick(&o) && !control_slot(slot_memory())
@@ -346,7 +351,7 @@ static int forks_privately(void)
     control_slot(slot_memory());
     pid_t pid = fork();
     if (pid == 0) {
-        control_fork_child(none);
+        fork_child(none);
         struct hak_globals *g = atomic_load(&hak_globals);
         _exit(g->meta_bytes != 0 || g->uncounted != 0 || has_segment(getpid()));
     }
@@ -355,53 +360,84 @@ static int forks_privately(void)
     return 0;
 }
 
-/* fork in a signal handler that interrupted a tick, which goes on in the child. */
-static volatile sig_atomic_t is_child, forked;
+/* fork in a signal handler that interrupted a tick, at any instruction of it; the tick goes on in the
+ * child, and the child works on. */
+static volatile sig_atomic_t is_child;
+static uint64_t value;
 
-static void on_alarm(int sig)
+static void on_signal(int sig)
 {
+    int status;
+
     (void)sig;
-    if (is_child || forked >= 200)
+    if (is_child)
         return;
-    forked++;
     pid_t pid = fork();
     if (pid == 0) {
         is_child = 1;
-        control_fork_child(none);
-        seg_open(&s, getpid());
-    } else {
-        int status;
-        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
-            verdict->line = __LINE__;
+        fork_child(none);
+        if (seg_open(&s, getpid()))
+            _exit(2);
+        return;
+    }
+    while (waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status))
+        kill(pid, SIGCONT);                             /* it came to a stop_here of its own */
+    if (pid < 0 || status != 0)
+        _exit(5);
+    stop_here();
+}
+
+static void work_on(struct hak_orders *o)
+{
+    for (uint64_t i = 1; i < 4; i++) {
+        uint64_t g = seg_set(&s, "tiny.bump_chunk", i);
+        while (!hak_tick(o))
+            ;
+        if (o->generation != g || o->knobs.bump_chunk != i || s.state->generation != g
+            || s.state->seq % 2)
+            _exit(1);
+    }
+    GLOBAL_ADD(meta_bytes, 1);
+    if (seg_global(&s, "meta_bytes") != 1)
+        _exit(3);
+    control_exit();
+    _exit(has_segment(getpid()) ? 4 : 0);
+}
+
+static void tick_and_fork(void)
+{
+    struct hak_orders o = { 0 };
+
+    start();
+    signal(SIGUSR1, on_signal);
+    sigset_t chld;
+    sigemptyset(&chld);
+    sigaddset(&chld, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &chld, NULL);                /* its tracer would be told */
+    for (;;) {
+        seg_set(&s, "tiny.bump_chunk", value = 1 + value % 250);
+        stop_here();
+        hak_tick(&o);
+        stop_here();
+        if (is_child)
+            work_on(&o);
+        while (o.knobs.bump_chunk != value)
+            hak_tick(&o);
     }
 }
 
 static int forks_in_handlers(void)
 {
-    struct hak_orders o = { 0 };
-    struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { 0 };
-    uint64_t value = 0;
+    long interrupted = 0;
+    int status = interrupt_everywhere(tick_and_fork, 8, &interrupted);
 
-    start();
-    signal(SIGPROF, on_alarm);
-    setitimer(ITIMER_PROF, &often, NULL);
-    while (forked < 200 && !is_child) {
-        seg_set(&s, "tiny.bump_chunk", value = 1 + value % 250);
-        hak_tick(&o);
-    }
-    setitimer(ITIMER_PROF, &never, NULL);
-    if (!is_child)
-        return verdict->line;
-
-    for (uint64_t i = 1; i < 20; i++) {                 /* the child works on */
-        uint64_t g = seg_set(&s, "tiny.bump_chunk", i);
-        while (!hak_tick(&o))
-            ;
-        if (o.generation != g || o.knobs.bump_chunk != i || s.state->generation != g || s.state->seq % 2)
-            _exit(1);
-    }
-    control_exit();
-    _exit(has_segment(getpid()));
+    if (status == -1)
+        return cannot("ptrace is not allowed here");
+    diag("interrupted %ld times", interrupted);
+    if (status)
+        diag("%s", ending(status));
+    need(status == 0 && interrupted > 100);
+    return 0;
 }
 
 /* ---- exit, death, exec ---- */
@@ -464,7 +500,7 @@ static int killed(void)
         control_slot(slot);
         slot->row[2].l0_hits = 99;
         c = write(ready[1], "x", 1) != 1;
-        pause();
+        linger();
     }
     need(read(ready[0], &c, 1) == 1);
     seg_name(pid, name, sizeof name);
@@ -538,14 +574,14 @@ static int children_do_not_pile_up(void)
     control_init();
     pid_t living = fork();
     if (living == 0) {
-        control_fork_child(none);
-        pause();
+        fork_child(none);
+        linger();
     }
     seg_name(living, other, sizeof other);
     for (int i = 0; i < 300; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            control_fork_child(none);
+            fork_child(none);
             _exit(0);
         }
         siginfo_t info;
@@ -625,7 +661,7 @@ int main(int argc, char **argv)
     CASE("a child does not keep its dead parent's segment locked", child_outlives);
     CASE("a child without room in /dev/shm counts privately, at the same address", forks_without_room);
     CASE("a child of a process without a segment has none", forks_privately, "HAKMEM_EXPORT=0");
-    CASE("200 forks in signal handlers that interrupted a tick", forks_in_handlers);
+    CASE("fork in a signal handler that interrupts a tick anywhere", forks_in_handlers);
     CASE("exit removes the name; the mapping stays", exits);
     CASE("exit leaves a name alone that is another file's", exits_renamed);
     CASE("a child that skipped the fork handlers leaves its parent's segment alone", exits_in_raw_child);

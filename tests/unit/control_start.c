@@ -404,7 +404,7 @@ static pid_t lock_by_another(int fd)
         int again = open(taken_name, O_RDWR);
         if (again < 0 || flock(again, LOCK_EX | LOCK_NB) || write(p[1], "x", 1) != 1)
             _exit(1);
-        pause();
+        linger();
     }
     close(p[1]);
     if (read(p[0], &c, 1) != 1)

@@ -3,9 +3,6 @@
 #include "tests/unit/control.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/ptrace.h>
-#include <sys/time.h>
 
 static struct seg s;
 
@@ -328,7 +325,7 @@ static int reader(void)
     start();
     hak_tick(&o);
     memcpy(s.control->values[1], s.state->values, sizeof s.state->values);
-    raise(SIGSTOP);
+    stop_here();
     while (s.state->refused_reason != HAK_REFUSED_TORN && ticks < 2 * TORN_TICKS) {
         need(!hak_tick(&o) && s.state->generation == 0);
         ticks++;
@@ -458,39 +455,70 @@ static int tools_read(void)
     return 0;
 }
 
-/* A handler's tick in the middle of a tick neither waits nor sees half a table. */
-static volatile sig_atomic_t wrong_in_handler, handled;
+/* A handler sets twice and ticks, at many places of a tick that takes a set, or that learns of one
+ * that another thread took: neither waits for the other, and neither gets half of one table and half
+ * of another. */
+static uint64_t set_both(void)
+{
+    struct hak_control *c = s.control;
+    uint64_t g = c->generation + 1;
 
-static void on_alarm(int sig)
+    memcpy(c->values[g & 1], s.state->values, sizeof c->values[0]);
+    c->values[g & 1][HAK_KNOB_refill_count_hot] = 1 + g % 200;
+    c->values[g & 1][HAK_KNOB_refill_count_mid] = 1 + g % 200;
+    __atomic_store_n(&c->generation, g, __ATOMIC_RELEASE);
+    return g;
+}
+
+static void on_signal(int sig)
 {
     struct hak_orders o = { 0 };
 
     (void)sig;
-    handled++;
-    if (hak_tick(&o) && !fits(&o))
-        wrong_in_handler++;
+    for (int i = 0; i < 2; i++) {
+        set_both();
+        if (hak_tick(&o) && !fits(&o))
+            _exit(1);
+    }
+    stop_here();
+}
+
+static void tick_and_tick(void)
+{
+    struct hak_orders o = { 0 };
+
+    start();
+    signal(SIGUSR1, on_signal);
+    for (int round = 0; ; round++) {
+        set_both();
+        if (round % 2) {
+            hak_tick(&o);
+            o.epoch = 0;
+        }
+        stop_here();
+        bool new = hak_tick(&o);
+        stop_here();
+        if (new && !fits(&o))
+            _exit(2);
+        for (int i = 0; o.generation != s.control->generation; i++)
+            if ((hak_tick(&o) && !fits(&o)) || i == 2)
+                _exit(3);
+        if (s.state->seq % 2 || s.state->generation != o.generation)
+            _exit(4);
+    }
 }
 
 static int signals_tick(void)
 {
-    struct hak_orders o = { 0 };
-    struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { 0 };
+    long interrupted = 0;
+    int status = interrupt_everywhere(tick_and_tick, 1, &interrupted);
 
-    start();
-    signal(SIGPROF, on_alarm);
-    setitimer(ITIMER_PROF, &often, NULL);
-    for (uint64_t g = 1; handled < 50 || g < SETS; g++) {
-        struct hak_control *c = s.control;
-        memcpy(c->values[g & 1], s.state->values, sizeof c->values[0]);
-        c->values[g & 1][HAK_KNOB_refill_count_hot] = 1 + g % 200;
-        c->values[g & 1][HAK_KNOB_refill_count_mid] = 1 + g % 200;
-        __atomic_store_n(&c->generation, g, __ATOMIC_RELEASE);
-        while (!hak_tick(&o))
-            ;
-        need(o.generation == g && fits(&o));
-    }
-    setitimer(ITIMER_PROF, &never, NULL);
-    need(!wrong_in_handler);
+    if (status == -1)
+        return cannot("ptrace is not allowed here");
+    diag("interrupted %ld times", interrupted);
+    if (status)
+        diag("%s", ending(status));
+    need(status == 0 && interrupted > 100);
     return 0;
 }
 
@@ -570,7 +598,7 @@ int main(void)
     CASE("a request that never stands still is refused as torn", never_still);
     CASE("two threads learn of every change whole", threads_learn);
     CASE("tools read a whole state page", tools_read);
-    CASE("ticks in signal handlers", signals_tick);
+    CASE("ticks and sets in a signal handler that interrupts a tick anywhere", signals_tick);
     CASE("the trace ring records while it is on", traces);
     CASE("the trace ring, on from the start", traces_from_start, "HAKMEM_TRACE_RING=1");
     CASE("no room for the trace ring: it stays off", no_room_to_trace);
