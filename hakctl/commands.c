@@ -6,8 +6,8 @@
 
 const struct command *const commands[] = {
     &cmd_ps, &cmd_list, &cmd_describe, &cmd_get, &cmd_set, &cmd_reset, &cmd_diff, &cmd_save,
-    &cmd_load, &cmd_stats, &cmd_watch, &cmd_trace, &cmd_purge, &cmd_gc, &cmd_run, &cmd_complete,
-    NULL,
+    &cmd_load, &cmd_stats, &cmd_watch, &cmd_trace, &cmd_trial, &cmd_purge, &cmd_gc, &cmd_run,
+    &cmd_complete, NULL,
 };
 
 uint64_t num(const json_t *object, const char *key)

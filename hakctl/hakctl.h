@@ -23,6 +23,7 @@ struct call {
     unsigned wait_ms, revert_ms;
     unsigned interval_ms;                       /* -i */
     unsigned count;                             /* 0: no end */
+    unsigned period_ms, rounds;                 /* trial */
     const char *sort;
     const char *format;                         /* "prometheus", "openmetrics", or NULL */
     const char *output;                         /* -o; NULL: standard output */
@@ -52,7 +53,7 @@ struct command {
 
 extern const struct command cmd_ps, cmd_list, cmd_describe, cmd_get, cmd_set, cmd_reset, cmd_diff,
                             cmd_save, cmd_load, cmd_stats, cmd_watch, cmd_trace, cmd_purge, cmd_gc,
-                            cmd_run, cmd_complete;
+                            cmd_run, cmd_complete, cmd_trial;
 extern const struct command *const commands[];      /* all of them, then NULL */
 
 /* An option; its short form is -letter, where that isn't a capital (but for -V). */

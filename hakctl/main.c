@@ -25,7 +25,7 @@ static const struct option_row options[] = {
     { 'e', "ignore",        NULL,   OWN, "get, set, reset: skip unknown names" },
     { 'q', "quiet",         NULL,   OWN, "set, reset, load: print nothing" },
     { 'D', "dry-run",       NULL,   OWN, "set, reset, load, gc: say what would be done" },
-    { 'W', "wait",          "S",    OWN, "set, reset, load, purge: how long for the threads (2)" },
+    { 'W', "wait",          "S",    OWN, "set, reset, load, purge, trial: how long for the threads (2)" },
     { 'N', "no-wait",       NULL,   OWN, "the same: not at all" },
     { 'R', "revert-after",  "S",    OWN, "set, reset, load: the process itself undoes it then" },
     { 'A', "all",           NULL,   OWN, "reset: every knob" },
@@ -35,6 +35,8 @@ static const struct option_row options[] = {
     { 'o', "output",        "FILE", OWN, "stats: to a file, which appears whole" },
     { 'i', "interval",      "S",    OWN, "watch: time between two samples (1)" },
     { 'C', "count",         "N",    OWN, "watch, trace: so many" },
+    { 'T', "period",        "S",    OWN, "trial: time for one value at a time (0.5)" },
+    { 'B', "rounds",        "N",    OWN, "trial: so many times each value (20)" },
     { 'S', "sort",          "KEY",  OWN, "ps: pid name threads live generation state" },
 };
 enum { OPTIONS = sizeof options / sizeof *options };
@@ -121,6 +123,8 @@ static int take_option(struct call *call, int letter, struct shm_error *err)
     case 'o': call->output = optarg; break;
     case 'i': return parse_seconds("-i", 0.01, &call->interval_ms, err);
     case 'C': return parse_count("--count", "number above 0", &call->count, err);
+    case 'T': return parse_seconds("--period", 0.05, &call->period_ms, err);
+    case 'B': return parse_count("--rounds", "number above 0", &call->rounds, err);
     case 'S': call->sort = optarg; break;
     }
     return SHM_OK;
@@ -365,7 +369,8 @@ static int run_once(const struct call *call)
 
 int main(int argc, char **argv)
 {
-    struct call call = { .wait_ms = SHM_WAIT_MS, .interval_ms = 1000 };
+    struct call call = { .wait_ms = SHM_WAIT_MS, .interval_ms = 1000, .period_ms = 500,
+                         .rounds = 20 };
     struct shm_error err = { 0 };
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     if (parse(&call, argc, argv, &err))
