@@ -16,30 +16,6 @@ static void do_free(void *p) { call_free(p); }
 static void do_realloc(void *p) { call_realloc(p, 100); }
 static void do_free_twice(void *p) { call_free(p); call_free(p); }
 
-/* What a child says on standard error when it misuses p, and how it ends. */
-static void dies(void (*misuse)(void *), void *p, const char *message, const char *what)
-{
-    int fd[2], status;
-    char want[128], got[512];
-    snprintf(want, sizeof want, "hakmem: %s: %p\n", message, p);
-    if (pipe(fd))
-        bail("pipe: %m");
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(fd[1], 2);
-        misuse(p);
-        _exit(0);
-    }
-    close(fd[1]);
-    ssize_t n = read(fd[0], got, sizeof got - 1);
-    got[n > 0 ? n : 0] = '\0';
-    close(fd[0]);
-    waitpid(pid, &status, 0);
-    remove_segment(pid);
-    is_str(got, want, "%s: the message", what);
-    is_str(ending(status), "signal 6", "%s: the end", what);
-}
-
 int main(int argc, char **argv)
 {
     (void)argc;

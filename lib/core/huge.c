@@ -59,9 +59,9 @@ static void drop(struct huge *g)
     uint64_t start = os_now_ns();
     char *base = g->base;
 
-    address_set_unit((uintptr_t)base, 0);
     g->base = NULL;
     atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
+    address_set_unit((uintptr_t)base, 0);
     os_unmap(base, g->bytes);
     uint64_t ns = os_now_ns() - start;
     hak_hist_add(slot->hist.os_unmap, ns);

@@ -29,7 +29,7 @@ void heap_thread_exit(void *heap)
     heap_give_back_caches(h);
     hak_trace(HAK_TRACE_THREAD_EXIT, 0xFFFF, 0);
     usdt_thread_exit(h);
-    h->cold.state = HEAP_ENDED;
+    h->cold.ended = true;
     heap_leave(h);
     h->slot.head.tid = 0;
     __atomic_store_n(&h->slot.head.state, HAK_SLOT_ENDED, __ATOMIC_RELEASE);
@@ -46,7 +46,7 @@ void heap_thread_exit(void *heap)
 
 void heap_help(struct heap *to)
 {
-    if (to->cold.state == HEAP_LOST || !heap_try(to))
+    if (!heap_try(to))
         return;
     heap_ensure_slot(to);
     queue_drain(to);
@@ -59,15 +59,13 @@ void heap_visit(struct heap *h)
     struct heap *v = h->cold.visit ? h->cold.visit : heap_first();
 
     h->cold.visit = v->cold.next_all;
-    if (v == h || v->cold.state == HEAP_LOST)
+    if (v == h || !heap_try(v))
         return;
-    bool walks = v->cold.state == HEAP_ENDED && v->cold.walk != h->cold.walk;
-    if ((!queue_length(v) && !walks) || !heap_try(v))
-        return;
-    heap_ensure_slot(v);
-    queue_drain(v);
-    if (v->cold.state == HEAP_ENDED) {
-        for (unsigned bin = 0; bin < HAK_BINS; bin++)
+    bool walks = v->cold.ended && v->cold.walk != h->cold.walk;
+    if (walks || queue_length(v)) {
+        heap_ensure_slot(v);
+        queue_drain(v);
+        for (unsigned bin = 0; bin < HAK_BINS && v->cold.ended; bin++)
             empties_trim(v, bin, 0);
         if (walks)
             heap_walk(v, h->cold.walk);

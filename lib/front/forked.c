@@ -43,22 +43,23 @@ void front_fork_child(void)
     h->cold.epoch = UINT64_MAX;                         /* the next look applies the child's table */
 }
 
-/* Other threads do not exist here.  A heap that somebody held may be
- * in the middle of anything, and is left alone for ever; any other waits for a thread, less what
- * its caches held: their counts were wiped. */
+/* Other threads do not exist here.  A heap that somebody held may be in the middle of anything: nobody
+ * drops it, so that it is left alone for ever, unless it was this thread, on top of which a signal handler
+ * has forked; then it goes on and counts.  Any other heap waits for a thread, less what its caches held:
+ * their counts were wiped. */
 static void sort_heap(struct heap *h)
 {
     h->cold.has_slot = false;
     h->cold.rebase = true;
-    if (atomic_load_explicit(&h->cold.held, memory_order_relaxed))
-        h->cold.state = HEAP_LOST;
-    if (h->cold.state == HEAP_LOST)
+    if (atomic_load_explicit(&h->cold.held, memory_order_relaxed)) {
+        os_map_at(&h->slot, sizeof h->slot_pages);
         return;
+    }
     heap_reset_hot(h);
     h->cold.saved_valid = false;
     h->cold.epoch = UINT64_MAX;
     if (h != late) {
-        h->cold.state = HEAP_ENDED;
+        h->cold.ended = true;
         heap_push_ended(h);
     }
 }

@@ -87,8 +87,6 @@ struct batch {
     uint32_t n, bytes;
 };
 
-enum heap_state { HEAP_LIVE, HEAP_ENDED, HEAP_LOST };
-
 /* The sides of the conservation laws that a forked child inherits (heap_walk). */
 struct law_base {
     uint64_t l0, cached, used;
@@ -103,7 +101,7 @@ struct heap_cold {
     int32_t drain_left;                     /* frees until the next drain */
     uint32_t depth;                         /* slow paths of its own thread, one within the other */
     _Atomic uint32_t held;                  /* 1: somebody works on `cold`; a forked child leaves it alone */
-    enum heap_state state;
+    bool ended;                             /* it has no thread: `hot` is its holder's, too */
     uint8_t rearmed;                        /* times the thread's destructor has put itself off */
     bool has_slot;                          /* the slot is this process's own */
     bool rebase;                            /* forked: the law bases are to be taken at the next walk */

@@ -83,7 +83,7 @@ static void give_back_for(struct heap *h)
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
-    if (h->cold.state == HEAP_ENDED) {                  /* L1 is empty */
+    if (h->cold.ended) {                                /* L1 is empty */
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
         os_purge(from, (size_t)((char *)h->cold.l1 + heap_l1_bytes() - from));
     }
@@ -100,7 +100,7 @@ size_t heap_purge(void)
         heap_leave(h);
     }
     for (struct heap *e = heap_first(); e; e = e->cold.next_all) {
-        if (e == h || e->cold.state == HEAP_LOST || !heap_try(e))
+        if (e == h || !heap_try(e))
             continue;
         heap_ensure_slot(e);
         give_back_for(e);

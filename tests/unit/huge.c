@@ -1,0 +1,333 @@
+/* huge.c: the huge tier: what is cached, for whom and how long; resizing keeps the content; every byte
+ * mapped is counted; by threads, and in children of forks. */
+#include <sys/mman.h>
+#include "tests/unit/interleave.h"
+#include "lib/core/address.h"
+#include "lib/core/huge.h"
+#include "lib/core/pool.h"
+#include "lib/core/superslab.h"
+
+static char *take(size_t n, size_t align, bool *zero)
+{
+    size_t bytes = 0;
+    char *p = huge_take(n, align, &bytes, zero);
+
+    if (!p)
+        bail("no memory for %zu bytes", n);
+    must(bytes >= n && huge_bytes(p) == bytes && bytes % os_page == 0);
+    must(((uintptr_t)p & (align - 1)) == 0 && ((uintptr_t)p & (SS_SIZE - 1)) == 0);
+    return p;
+}
+
+static char *take_new(size_t n)
+{
+    bool zero;
+    char *p = take(n, 1, &zero);
+
+    must(zero && zeroed(p, n) && huge_bytes(p) == round_up(n + !n, os_page));
+    return p;
+}
+
+static void fill(char *p, size_t n, uint64_t seed)
+{
+    for (size_t i = 0; i + 8 <= n; i += 4096)
+        *(uint64_t *)(void *)(p + i) = seed + i;
+}
+
+static int filled(const char *p, size_t n, uint64_t seed)
+{
+    for (size_t i = 0; i + 8 <= n; i += 4096)
+        if (*(const uint64_t *)(const void *)(p + i) != seed + i)
+            return 0;
+    return 1;
+}
+
+static void nothing_left(const char *when)
+{
+    huge_purge(0, 0);
+    is(GLOBAL(huge_cached), 0, "nothing is cached %s", when);
+    is(GLOBAL(mapped), 0, "nothing is mapped");
+    is(huge_in_use(), 0, "nothing is in use");
+    is(faults_taken(), 0, "and every block was as it should be");
+}
+
+/* ---- one thread ---- */
+
+static void test_take(void)
+{
+    bool zero;
+
+    for (size_t align = 1; align <= 64 * MIB; align *= 2) {
+        char *p = take(align % 3 * MIB + 12345, align, &zero);
+        fill(p, 12345, align);
+        must(filled(p, 12345, align));
+        must(huge_give(p) != 0);
+        huge_purge(0, 0);
+    }
+    char *p = take_new(0);
+    is(huge_bytes(p), os_page, "a block of 0 bytes holds a page");
+    is(huge_bytes(p + 16), 0, "what is inside of it is no block,");
+    is(huge_give(p + 4096), 0, "and can't be freed");
+    is(huge_give(p), os_page, "it can,");
+    is(huge_give(p), 0, "once");
+    is(huge_bytes(p), 0, "and is no block then");
+    ok(!superslab_of(p), "nor in a SuperSlab");
+    ok(!huge_take(PTRDIFF_MAX, 1, &(size_t){ 0 }, &zero), "where there is no room there is no block");
+    nothing_left("after blocks of every alignment");
+}
+
+static void test_best_fit(void)
+{
+    char *four = take_new(4 * MIB), *five = take_new(5 * MIB), *six = take_new(6 * MIB), *p;
+    bool zero;
+
+    fill(five, 5 * MIB, 5);
+    huge_give(five);
+    huge_give(four);
+    huge_give(six);
+    is(GLOBAL(huge_cached), 15 * MIB, "three blocks are cached");
+    p = take(4 * MIB + os_page, 1, &zero);
+    ok(p == five, "the smallest that is large enough is taken");
+    ok(!zero && huge_bytes(p) == 5 * MIB, "whole, and not said to be zeroed");
+    is(GLOBAL(huge_cached), 10 * MIB, "it isn't cached any more");
+    huge_give(p);
+    p = take_new(4 * MIB - MIB);
+    ok(p != four && p != five && p != six, "none that is more than a quarter too large is");
+    huge_give(p);
+    p = take(4 * MIB - 800 * KIB, 1, &zero);
+    ok(p == four, "one that is a quarter too large is");
+    huge_give(p);
+    p = take(6 * MIB, 1, &zero);
+    ok(p == six, "and one that fits exactly");
+    huge_give(p);
+    uintptr_t align = 64 * MIB;
+    p = take(5 * MIB, align, &zero);
+    ok(p == five ? ((uintptr_t)five & (align - 1)) == 0 : true, "an alignment is kept by what is cached, too");
+    huge_give(p);
+    nothing_left("after a purge");
+}
+
+static void test_limit(void)
+{
+    char *p[4];
+
+    huge_cache_limit(10 * MIB);
+    for (unsigned i = 0; i < 4; i++)
+        p[i] = take_new(3 * MIB + i * os_page);
+    uint64_t mapped_before = GLOBAL(mapped);
+    for (unsigned i = 0; i < 4; i++)
+        huge_give(p[i]);
+    is(GLOBAL(huge_cached), 9 * MIB + 6 * os_page, "of four times 3 MiB a cache of 10 MiB keeps three");
+    is(mapped_before - GLOBAL(mapped), 3 * MIB, "the oldest has gone");
+    bool zero;
+    ok(take(3 * MIB, 1, &zero) == p[1] && huge_give(p[1]), "and the second is there");
+    p[0] = take_new(11 * MIB);
+    huge_give(p[0]);
+    is(GLOBAL(huge_cached), 9 * MIB + 6 * os_page, "what is larger than the cache does not go there");
+    huge_cache_limit(0);
+    p[0] = take_new(7 * MIB);
+    huge_give(p[0]);
+    is(GLOBAL(huge_cached), 0, "with a limit of 0 the next free empties it");
+    huge_cache_limit(256 * MIB);
+    nothing_left("then");
+}
+
+static void test_age(void)
+{
+    char *p = take_new(2 * MIB), *q = take_new(3 * MIB);
+
+    atomic_store(&core_now_ms, UINT32_MAX - 5);
+    huge_give(p);
+    atomic_store(&core_now_ms, 50);
+    huge_give(q);
+    is(huge_purge(93, 100), 0, "nothing is unmapped before its time, though the clock wraps,");
+    is(huge_purge(94, 100), 2 * MIB, "100 ms;");
+    is(huge_purge(149, 100), 0, "the other,");
+    is(huge_purge(150, 100), 3 * MIB, "100 ms after it was freed");
+    nothing_left("after that");
+}
+
+/* Fills the addresses behind a block, so that it can't grow there. */
+static void *block_growth(char *p, size_t bytes)
+{
+    return mmap(p + bytes, os_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+static void test_resize(void)
+{
+    char *p = take_new(8 * MIB), *q;
+    size_t old, bytes;
+
+    fill(p, 8 * MIB, 1);
+    q = huge_resize(p, 8 * MIB, &old, &bytes);
+    ok(q == p && old == 8 * MIB && bytes == 8 * MIB, "the same size: nothing happens");
+    q = huge_resize(p, 5 * MIB - 100, &old, &bytes);
+    ok(q == p && old == 8 * MIB && bytes == 5 * MIB, "smaller: in place");
+    ok(huge_bytes(p) == 5 * MIB && filled(p, 5 * MIB, 1), "with what was in it");
+    is(GLOBAL(mapped), 5 * MIB, "the rest is the kernel's");
+    q = huge_resize(p, 6 * MIB, &old, &bytes);
+    ok(q && old == 5 * MIB && bytes == 6 * MIB && huge_bytes(q) == 6 * MIB, "larger");
+    ok(filled(q, 5 * MIB, 1) && zeroed(q + 5 * MIB, MIB), "with zeroes behind what was in it");
+    is(GLOBAL(mapped), 6 * MIB, "a megabyte more is mapped");
+
+    p = q;
+    void *wall = block_growth(p, 6 * MIB);
+    q = huge_resize(p, 70 * MIB, &old, &bytes);
+    ok(q && q != p, "where something is in the way it moves");
+    ok(((uintptr_t)q & (SS_SIZE - 1)) == 0 && huge_bytes(q) == 70 * MIB, "to a multiple of 2 MiB");
+    ok(filled(q, 5 * MIB, 1) && zeroed(q + 6 * MIB, 64 * MIB), "with what was in it");
+    is(huge_bytes(p), 0, "the old address is no block");
+    is(address_unit((uintptr_t)p), 0, "and nobody's");
+    is(GLOBAL(mapped), 70 * MIB, "70 megabytes are mapped");
+    if (wall != MAP_FAILED)
+        munmap(wall, os_page);
+    is(huge_give(q), 70 * MIB, "it can be freed there");
+    is(huge_give(q), 0, "once");
+    nothing_left("of it");
+
+    p = take_new(4 * MIB);
+    fill(p, 4 * MIB, 2);
+    ok(!huge_resize(p, PTRDIFF_MAX / 2, &old, &bytes), "no memory:");
+    ok(huge_bytes(p) == 4 * MIB && filled(p, 4 * MIB, 2), "it is as it was");
+    is(GLOBAL(mapped), 4 * MIB, "and counted so");
+    is(huge_give(p), 4 * MIB, "it can be freed");
+    nothing_left("of it");
+}
+
+/* ---- many ---- */
+
+enum { MANY = 4, HELD = 4 };
+static struct held { char *p; size_t n; uint64_t seed; } held[MANY][HELD];
+static uint64_t seeds[MANY];
+static long steps;
+
+static void step(int me)
+{
+    struct held *h = &held[me][rnd(&seeds[me]) % HELD];
+    size_t n = MIB + rnd(&seeds[me]) % (3 * MIB), old, bytes;
+    bool zero;
+
+    if (rnd(&seeds[me]) % 16 == 0) {
+        huge_purge(0, 0);
+    } else if (!h->p) {
+        h->seed = rnd(&seeds[me]);
+        h->p = take(n, rnd(&seeds[me]) % 8 ? 1 : 4 * MIB, &zero);
+        must(!zero || zeroed(h->p, n));
+        fill(h->p, h->n = n, h->seed);
+    } else if (rnd(&seeds[me]) % 3 == 0) {
+        char *q = huge_resize(h->p, n, &old, &bytes);
+        must(q && bytes >= n && old >= h->n && filled(q, n < h->n ? n : h->n, h->seed));
+        fill(h->p = q, h->n = n, h->seed);
+    } else {
+        must(filled(h->p, h->n, h->seed));
+        must(huge_give(h->p) >= h->n);
+        h->p = NULL;
+    }
+}
+
+static void *steps_of_thread(void *arg)
+{
+    for (long i = 0; i < steps; i++)
+        step((int)(intptr_t)arg);
+    return NULL;
+}
+
+static void part(int me)
+{
+    for (int i = 0; i < 6; i++)
+        step(me);
+}
+
+static void give_all(void)
+{
+    for (int i = 0; i < MANY * HELD; i++) {
+        struct held *h = &held[i / HELD][i % HELD];
+        must(!h->p || (filled(h->p, h->n, h->seed) && huge_give(h->p)));
+        h->p = NULL;
+    }
+}
+
+static void test_many(void)
+{
+    steps = count_of("HAK_STEPS", 500, 50000);
+    huge_cache_limit(12 * MIB);
+    run_threads(MANY, steps_of_thread, NULL);
+    ok(GLOBAL(huge_cached) <= 12 * MIB, "%d threads take, give, resize and purge: the cache keeps its limit", MANY);
+    give_all();
+    nothing_left("of them");
+    if (INTERLEAVES) {
+        for (long r = count_of("HAK_INTERLEAVINGS", 300, 30000); r > 0; r--)
+            interleave(3, part, (uint64_t)r);
+        give_all();
+        nothing_left("of their interleavings");
+    }
+}
+
+/* ---- fork ---- */
+
+static _Atomic bool stop;
+
+static void *comes_and_goes(void *arg)
+{
+    bool zero;
+
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        char *p = take(2 * MIB, 1, &zero), *q = take(2 * MIB, 1, &zero);
+        huge_give(p);
+        huge_give(q);
+        huge_purge(0, 0);
+    }
+    return NULL;
+}
+
+/* Whatever the child takes is its own and can be written to, cached or not. */
+static int child(void)
+{
+    char *p[4];
+    bool zero;
+    size_t bytes;
+
+    huge_after_fork(&my_slot);
+    for (int i = 0; i < 4; i++) {
+        if (!(p[i] = huge_take(2 * MIB, 1, &bytes, &zero)))
+            return 1;
+        fill(p[i], bytes, (uint64_t)i);
+    }
+    for (int i = 0; i < 4; i++)
+        if (!filled(p[i], 2 * MIB, (uint64_t)i) || !huge_give(p[i]))
+            return 2;
+    return 0;
+}
+
+static void test_fork(void)
+{
+    long forks = count_of("HAK_FORKS", 200, 5000), bad = 0;
+    pthread_t t;
+
+    huge_cache_limit(64 * MIB);
+    pthread_create(&t, NULL, comes_and_goes, NULL);
+    for (long i = 0; i < forks; i++) {
+        const char *end = in_child(child);
+        if (strcmp(end, "exit 0") != 0 && bad++ == 0)
+            diag("a child ended with %s", end);
+    }
+    atomic_store(&stop, true);
+    pthread_join(t, NULL);
+    is(bad, 0, "%ld children of a process that is mapping and unmapping: each finds a cache in order", forks);
+    nothing_left("in the parent");
+}
+
+int main(void)
+{
+    hak_my_slot_hook = slot_of_thread;
+    os_init();
+    test_take();
+    test_best_fit();
+    test_limit();
+    test_age();
+    test_resize();
+    test_many();
+    test_fork();
+    return tap_done();
+}

@@ -1,0 +1,444 @@
+/* remote.c: blocks that another thread's heap owns: each comes back exactly once, whoever drains, and
+ * whatever heap its slab has moved to meanwhile; by threads that come and go, under every kind of knobs,
+ * and in interleavings. */
+#include "tests/unit/front.h"
+
+/* ---- blocks: what is out, by address ---- */
+
+enum { SS_MOST = 64 };
+static _Atomic uint8_t is_out[SS_MOST][SS_SIZE / 8];
+
+static _Atomic uint8_t *record_of(void *p)
+{
+    struct superslab *ss = superslab_of(p);
+
+    if (ss->index >= SS_MOST)
+        bail("more than %d SuperSlabs", SS_MOST);
+    return &is_out[ss->index][((uintptr_t)p - (uintptr_t)ss->base) / 8];
+}
+
+static const uint16_t sizes[] = { 8, 24, 64, 64, 100, 1024, 3000, 8192, 30000 };
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+/* A block says at its start whose it is and at its end that nobody wrote there. */
+static void *alloc(size_t n)
+{
+    char *p = heap_alloc(n);
+
+    if (!p)
+        bail("no memory");
+    must(atomic_exchange(record_of(p), 1) == 0);
+    memcpy(p, &p, 8);
+    memset(p + heap_usable(p) - 1, 0x5A, 1);
+    return p;
+}
+
+static void release(void *p)
+{
+    char *b = p;
+    size_t n = heap_usable(p);
+
+    must(n == 8 || (memcmp(b, &p, 8) == 0 && b[n - 1] == 0x5A));
+    must(atomic_exchange(record_of(p), 0) == 1);
+    heap_free(p);
+}
+
+/* ---- the state as a whole, while nobody is at work ---- */
+
+struct sums {
+    uint64_t allocs, frees, remote_frees, drained, left, moved;
+};
+
+static void add_heap(struct heap *h, struct sums *s)
+{
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        const struct hak_row *r = &h->slot.row[bin];
+        const struct hak_walk *w = &h->slot.walk[bin];
+        s->allocs += r->l0_hits + r->l1_hits + r->slow_allocs;
+        s->frees += r->l0_pushes + r->l1_pushes + r->slow_frees + r->remote_frees;
+        s->remote_frees += r->remote_frees;
+        s->drained += r->drained;
+        s->left += w->batch + w->queue;
+        s->moved += r->used_moved;
+#ifndef HAK_NO_STATS
+        must(w->l0 == w->l0_law);
+        must(w->l0 + w->l1 + w->sll == w->cached_law);
+        must(w->used == w->used_law);
+#endif
+    }
+}
+
+/* Every heap is sound and keeps its laws; of all blocks so many are out. */
+static void check(uint64_t out)
+{
+    struct sums s = { 0 };
+    uint64_t used = 0, cached = 0;
+
+    for (struct heap *h = heap_first(); h; h = h->cold.next_all) {
+        must(heap_try(h) && heap_is_sound(h));
+        heap_walk(h, h->cold.walk);
+        add_heap(h, &s);
+        for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+            const struct hak_walk *w = &h->slot.walk[bin];
+            used += w->used;
+            cached += w->l0 + w->l1 + w->sll + w->batch + w->queue;
+        }
+        heap_drop(h);
+    }
+    must(used - cached == out);
+#ifndef HAK_NO_STATS
+    must(s.allocs - s.frees == out);
+    must(s.remote_frees - s.drained == s.left);
+    must(s.moved == 0);
+#else
+    (void)s;
+#endif
+}
+
+/* After a purge by a thread that is not one of them: every slab is the pool's again. */
+static void *purges(void *arg)
+{
+    heap_purge();
+    heap_purge();                       /* what the first has passed on */
+    end_of_thread();
+    return arg;
+}
+
+static void nothing_left(void)
+{
+    heap_purge();
+    run_threads(1, purges, NULL);
+    heap_purge();
+    for (unsigned i = 0; i < pool_superslabs(); i++)
+        must(pool_superslab(i)->state != SS_LIVE || pool_superslab(i)->free_map == UINT32_MAX);
+    check(0);
+}
+
+/* ---- one of each ---- */
+
+static struct heap *owner;
+static void *block[20000];
+static long blocks;
+
+static void frees_them(void)
+{
+    for (long i = 0; i < blocks; i++)
+        release(block[i]);
+}
+
+/* The thread stays until it is told, so that its batches are not handed over by its end. */
+static pthread_barrier_t step;
+static struct heap *other;
+
+static void *frees_and_stays(void *arg)
+{
+    other = heap_mine();
+    frees_them();
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    end_of_thread();
+    return arg;
+}
+
+static void test_batches(void)
+{
+    static const struct { unsigned n, queued; } cases[] = {
+        { 1, 0 }, { BATCH_BLOCKS - 1, 0 }, { BATCH_BLOCKS, BATCH_BLOCKS }, { BATCH_BLOCKS + 1, BATCH_BLOCKS },
+        { 3 * BATCH_BLOCKS, 3 * BATCH_BLOCKS },
+    };
+    pthread_t t;
+
+    pthread_barrier_init(&step, NULL, 2);
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (blocks = 0; blocks < cases[i].n; blocks++)
+            block[blocks] = alloc(64);
+        pthread_create(&t, NULL, frees_and_stays, NULL);
+        pthread_barrier_wait(&step);
+        is(queue_length(owner), cases[i].queued, "of %u blocks another thread frees, %u are handed over",
+           cases[i].n, cases[i].queued);
+        must(heap_try(other));
+        heap_walk(other, 0);
+        is(other->slot.walk[bin_of_tiny(64)].batch, cases[i].n - cases[i].queued, "the rest waits");
+        heap_drop(other);
+        pthread_barrier_wait(&step);
+        pthread_join(t, NULL);
+        is(queue_length(owner), cases[i].n, "until the thread ends");
+        drain_mine();
+        is(queue_length(owner), 0, "its owner takes all of them");
+        check(0);
+    }
+    for (blocks = 0; blocks < 2; blocks++)
+        block[blocks] = alloc(32768);
+    pthread_create(&t, NULL, frees_and_stays, NULL);
+    pthread_barrier_wait(&step);
+    is(queue_length(owner), 2, "of large blocks a batch is 64 KiB");
+    pthread_barrier_wait(&step);
+    pthread_join(t, NULL);
+    drain_mine();
+    check(0);
+    is(faults_taken(), 0, "each came back once");
+}
+
+/* An owner that sleeps: whoever frees its blocks sees to it that they go back. */
+static void *frees_and_looks(void *arg)
+{
+    for (long i = 0; i < blocks; i++) {
+        release(block[i]);
+        must(queue_length(owner) * KIB <= MIB + BATCH_BYTES);
+    }
+    end_of_thread();
+    return arg;
+}
+
+static void test_sleeper(void)
+{
+    for (blocks = 0; blocks < 5000; blocks++)
+        block[blocks] = alloc(KIB);
+    run_threads(1, frees_and_looks, NULL);
+    is(faults_taken(), 0, "the queue of a thread that sleeps never holds more than a mebibyte and a batch");
+    check(0);
+    is(owner->slot.walk[bin_of_tiny(KIB)].queue, queue_length(owner), "the rest of 5,000 KiB is in the slabs");
+    is(faults_taken(), 0, "all of it");
+}
+
+/* ---- threads that hand blocks over, end, and leave slabs to others ---- */
+
+enum { THREADS = 4, BOXES = 64, KEEP = 400 };
+static void *_Atomic box[BOXES];
+static long steps;
+
+static struct heap *any_heap(uint64_t r)
+{
+    struct heap *h = heap_first();
+
+    for (uint64_t n = r % heaps_made(); n > 0; n--)
+        h = h->cold.next_all;
+    return h;
+}
+
+static void *hands_over(void *arg)
+{
+    static _Atomic uint64_t seeds;
+    uint64_t seed = atomic_fetch_add(&seeds, 12345) + (uintptr_t)arg;
+    void *mine[KEEP];
+    int n = 0;
+
+    for (long i = 0; i < steps; i++) {
+        uint64_t r = rnd(&seed);
+        if (n < KEEP && r % 2) {
+            mine[n++] = alloc(sizes[r / 2 % SIZES]);
+        } else if (n > 0) {
+            int at = (int)(r / 8 % (unsigned)n);
+            void *p = mine[at];
+            mine[at] = mine[--n];
+            if (r % 8 < 6)
+                p = atomic_exchange(&box[r / 16 % BOXES], p);
+            if (p)
+                release(p);
+        }
+        if (i % 128 == 0)
+            heap_help(any_heap(r / 8));
+    }
+    while (n > 0) {
+        void *p = atomic_exchange(&box[n % BOXES], mine[n - 1]);
+        if (p)
+            release(p);
+        n--;
+    }
+    end_of_thread();
+    return NULL;
+}
+
+static uint64_t in_boxes(void)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < BOXES; i++)
+        n += box[i] != NULL;
+    return n;
+}
+
+static void empty_boxes(void)
+{
+    for (int i = 0; i < BOXES; i++) {
+        void *p = atomic_exchange(&box[i], NULL);
+        if (p)
+            release(p);
+    }
+}
+
+static uint64_t adopted(void)
+{
+    uint64_t n = 0;
+
+    for (struct heap *h = heap_first(); h; h = h->cold.next_all)
+        n += h->slot.thread.slabs_adopted;
+    return n;
+}
+
+/* Many threads, then few: the few take slabs of those that have ended. */
+static void test_threads(void)
+{
+    long rounds = count_of("HAK_ROUNDS", 24, 500);
+
+    steps = count_of("HAK_STEPS", 4000, 20000);
+    for (long r = 0; r < rounds; r++) {
+        atomic_store(&epoch, (uint64_t)r / 2 + 1);
+        run_threads(r % 2 ? 2 : THREADS, hands_over, NULL);
+        check(in_boxes());
+    }
+    is(faults_taken(), 0, "%ld generations of threads hand blocks over and end: sound, counted, none twice", rounds);
+#ifndef HAK_NO_STATS
+    ok(adopted() > 0, "slabs of ended threads were taken over");
+#endif
+    ok(heaps_made() <= THREADS + 2, "by the heaps of as many threads as there were at a time");
+    empty_boxes();
+    nothing_left();
+    is(faults_taken(), 0, "in the end every block is back, and every slab");
+}
+
+/* Knobs change while threads work. */
+static _Atomic bool stop;
+
+static void *turns_knobs(void *arg)
+{
+    while (!atomic_load(&stop)) {
+        atomic_fetch_add(&epoch, 1);
+        usleep(500);
+    }
+    return arg;
+}
+
+static void test_knobs(void)
+{
+    pthread_t t;
+
+    steps = count_of("HAK_STEPS", 20000, 1000000);
+    pthread_create(&t, NULL, turns_knobs, NULL);
+    run_threads(THREADS, hands_over, NULL);
+    atomic_store(&stop, true);
+    pthread_join(t, NULL);
+    check(in_boxes());
+    is(faults_taken(), 0, "%d threads while all knobs change: sound, counted, none twice", THREADS);
+    empty_boxes();
+    nothing_left();
+    is(faults_taken(), 0, "in the end every block is back, and every slab");
+}
+
+/* ---- interleavings ----
+ *
+ * Each part is a thread with a heap of its own; now and then it ends and another thread begins. */
+
+enum { PARTS = 3, BAG = 48 };
+static struct { struct heap *self; uint8_t past_end; uint64_t seed; } part_of[PARTS];
+static void *bag[BAG];                  /* blocks in user hands; any part may free them */
+
+static void moved(int from, int to)
+{
+    if (from >= 0) {
+        part_of[from].self = heap_self;
+        part_of[from].past_end = heap_past_end;
+    }
+    heap_self = part_of[to].self;
+    heap_past_end = part_of[to].past_end;
+}
+
+static struct heap *thread_begins(void)
+{
+    heap_past_end = 0;
+    heap_self = (struct heap *)&heap_none;
+    must(heap_mine() != NULL);
+    return heap_self;
+}
+
+/* This thread ends, and another begins, but not with the heap that it has just left. */
+static void another_thread(void)
+{
+    end_of_thread();
+    struct heap *last = thread_begins(), *mine = thread_begins();
+    heap_self = last;
+    end_of_thread();
+    heap_past_end = 0;
+    heap_self = mine;
+}
+
+/* The bins are those with few blocks in a run, so that slabs come and go. */
+static void alloc_or_free(uint64_t r)
+{
+    static const uint16_t of[] = { 1024, 20000, 28000, 32768 };
+    void **at = &bag[r / 4 % BAG], *p = *at, *old;
+
+    *at = NULL;
+    if (p) {
+        release(p);
+        return;
+    }
+    p = alloc(of[r % 4]);
+    old = *at;                          /* another part may have been here */
+    *at = p;
+    if (old)
+        release(old);
+}
+
+static void part(int me)
+{
+    for (int i = 0; i < 16; i++) {
+        uint64_t r = rnd(&part_of[me].seed);
+        switch (r % 32) {
+        case 0:  another_thread(); break;
+        case 1:  heap_tick(heap_self); break;
+        case 2:
+        case 3:  drain_mine(); break;
+        case 4:
+        case 5:  heap_help(any_heap(r / 32)); break;
+        default: alloc_or_free(r / 32);
+        }
+    }
+    part_of[me].self = heap_self;
+}
+
+static void test_interleaved(void)
+{
+    long rounds = count_of("HAK_INTERLEAVINGS", 1500, 100000);
+
+    il.moved = moved;
+    for (int i = 0; i < PARTS; i++)
+        part_of[i].self = thread_begins();
+    for (long r = 0; r < rounds; r++) {
+        uint64_t out = 0;
+        interleave(PARTS, part, (uint64_t)r);
+        heap_self = owner;
+        for (int i = 0; i < BAG; i++)
+            out += bag[i] != NULL;
+        check(out);
+    }
+    is(faults_taken(), 0, "%ld interleavings of %d threads: sound, counted, none twice", rounds, PARTS);
+#ifndef HAK_NO_STATS
+    ok(adopted() > 0, "slabs were taken over");
+#endif
+    for (int i = 0; i < BAG; i++)
+        if (bag[i])
+            release(bag[i]);
+    for (int i = 0; i < PARTS; i++) {
+        heap_self = part_of[i].self;
+        end_of_thread();
+    }
+    heap_past_end = 0;
+    heap_self = owner;
+    nothing_left();
+    is(faults_taken(), 0, "in the end every block is back, and every slab");
+}
+
+int main(void)
+{
+    start_front();
+    if (!(owner = heap_mine()))
+        bail("no heap");
+    test_batches();
+    test_sleeper();
+    test_threads();
+    test_knobs();
+    if (INTERLEAVES)
+        test_interleaved();
+    return tap_done();
+}

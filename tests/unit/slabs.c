@@ -1,0 +1,177 @@
+/* slabs.c: slabs and their bitmaps, held against a plain record of which blocks are out. */
+#include "tests/unit/front.h"
+
+enum { SS_MOST = 64, OUT_MOST = 20000, BYTES_MOST = 96 << 20 };
+
+static struct heap *h;
+static uint8_t is_out[SS_MOST][SS_SIZE / 8];            /* by address, in steps of the smallest block */
+static void *out[OUT_MOST];
+static unsigned n_out;
+static uint64_t seed = 5;
+
+static uint8_t *record_of(void *p)
+{
+    struct superslab *ss = superslab_of(p);
+
+    if (ss->index >= SS_MOST)
+        bail("more than %d SuperSlabs", SS_MOST);
+    return &is_out[ss->index][((uintptr_t)p - (uintptr_t)ss->base) / 8];
+}
+
+/* What slabs_take brings are blocks of the bin that were not out, the lowest of a slab last. */
+static void take(unsigned bin)
+{
+    static void *got[300];
+    unsigned want = 1 + (unsigned)(rnd(&seed) % 300), n;
+
+    if (want > OUT_MOST - n_out)
+        want = OUT_MOST - n_out;
+    if (n_out * bin_info[bin].size > BYTES_MOST)
+        want = 0;
+    n = slabs_take(h, bin, got, want);
+    must(n <= want && (n > 0 || !want));
+    for (unsigned i = 0; i < n; i++) {
+        struct slab *s = slab_of(got[i]);
+        size_t offset = (size_t)((char *)got[i] - s->base);
+        must(s->bin == bin && s->owner == h && s->kind == SLAB_BIN);
+        must(offset % s->size == 0 && offset / s->size < s->carved);
+        must(address_owner((uintptr_t)got[i]) == (uintptr_t)&h->hot.bin[bin]);
+        must(i == 0 || slab_of(got[i - 1]) != s || got[i - 1] > got[i]);
+        must(!*record_of(got[i]));
+        *record_of(got[i]) = 1;
+        out[n_out++] = got[i];
+    }
+}
+
+static void *pick(void)
+{
+    unsigned i = (unsigned)(rnd(&seed) % n_out);
+    void *p = out[i];
+
+    out[i] = out[--n_out];
+    must(*record_of(p));
+    *record_of(p) = 0;
+    return p;
+}
+
+static uint64_t used_of(unsigned bin)
+{
+    uint64_t used = 0;
+
+    for (struct slab *s = h->cold.bin[bin].avail; s; s = s->next)
+        used += s->used;
+    for (struct slab *s = h->cold.bin[bin].full; s; s = s->next)
+        used += s->used;
+    return used;
+}
+
+static void put(unsigned n)
+{
+    for (; n > 0 && n_out > 0; n--) {
+        void *p = pick();
+        slabs_put(h, slab_of(p), p);
+    }
+}
+
+/* Many at a time by way of L1, which gives back runs of neighbours. */
+static void put_by_l1(unsigned bin)
+{
+    struct bin *b = &h->hot.bin[bin];
+    unsigned most = (unsigned)(rnd(&seed) % bin_info[bin].fast_cache) % 300, n = 0;
+
+    for (; n < most && n_out > 0; n++)
+        b->l1[n] = pick();
+    b->l1_n = n;
+    l1_trim(h, bin, n);
+    must(b->l1_n == 0);
+}
+
+static void test_bin(unsigned bin)
+{
+    long steps = count_of("HAK_STEPS", 600, 50000);
+    uint64_t most = 0;
+
+    for (long i = 0; i < steps; i++) {
+        uint64_t what = rnd(&seed) % 16;
+        if (what < 8)
+            take(bin);
+        else if (what < 14)
+            put((unsigned)(rnd(&seed) % 250));
+        else if (what < 15)
+            put_by_l1(bin);
+        else
+            empties_trim(h, bin, (unsigned)(rnd(&seed) % 3));
+        must(used_of(bin) == n_out);
+        must(heap_is_sound(h));
+        most = n_out > most ? n_out : most;
+    }
+    put(n_out);
+    must(used_of(bin) == 0 && heap_is_sound(h));
+    must(most > bin_info[bin].run * SLAB_SIZE / bin_info[bin].size);
+    must(h->cold.bin[bin].empties <= table[0].pool_empty_slabs);
+    empties_trim(h, bin, 0);
+    must(!h->cold.bin[bin].avail && !h->cold.bin[bin].full);
+}
+
+static void test_bins(void)
+{
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        test_bin(bin);
+    is(faults_taken(), 0, "every bin: random blocks out and back, each where it belongs, none out twice");
+    for (unsigned i = 0; i < pool_superslabs(); i++)
+        must(pool_superslab(i)->state != SS_LIVE || pool_superslab(i)->free_map == UINT32_MAX);
+    is(faults_taken(), 0, "in the end every slab is the pool's again");
+}
+
+/* ---- misuse ---- */
+
+#define TWICE "free(): block freed twice, or not the start of a block"
+
+static void put_one(void *p) { slabs_put(h, slab_of(p), p); }
+static void put_twice(void *p) { put_one(p); put_one(p); }
+
+/* By free: it is seen when the caches give back what they hold. */
+static void free_and_purge(void *p) { heap_free(p); heap_purge(); }
+static void free_twice_and_purge(void *p) { heap_free(p); free_and_purge(p); }
+
+
+static void test_misuse(void)
+{
+    static const size_t sizes[] = { 8, 16, 48, 64, 112, 1024, 1280, 32768 };
+
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        unsigned bin = sizes[i] <= TINY_MAX ? bin_of_tiny(sizes[i]) : bin_of_mid(sizes[i]);
+        void *got[8];
+        char what[64];
+        if (slabs_take(h, bin, got, 8) != 8)
+            bail("no memory");
+        char *p = got[3];
+        struct slab *s = slab_of(p);
+#define CASE(fn, at, text) \
+        (snprintf(what, sizeof what, "%zu bytes, " text, sizes[i]), dies(fn, at, TWICE, what))
+        CASE(put_twice, p, "given back twice");
+        CASE(put_one, p + sizes[i] / 2, "the middle");
+        CASE(put_one, p + 1, "its second byte");
+        CASE(put_one, p + sizes[i] - 1, "its last");
+        CASE(put_one, s->base + (size_t)s->carved * s->size, "one that was never handed out");
+        CASE(put_one, s->base + s->run * SLAB_SIZE - 1, "the run's last byte");
+        CASE(free_twice_and_purge, p, "freed twice");
+        CASE(free_and_purge, p + sizes[i] / 2, "the middle freed");
+#undef CASE
+        for (unsigned k = 0; k < 8; k++)
+            put_one(got[k]);
+        ok(heap_is_sound(h), "%zu bytes: the parent's are as they should be", sizes[i]);
+    }
+}
+
+int main(void)
+{
+    start_front();
+    if (!(h = heap_mine()))
+        bail("no heap");
+    heap_enter(h);
+    test_bins();
+    test_misuse();
+    heap_leave(h);
+    return tap_done();
+}
