@@ -22,7 +22,7 @@ void control_init(void)
     os_init();
     unsigned refused = tick_start();
     const union hak_knobs *knobs = tick_knobs();
-    const char *why = seg_make(knobs, false);
+    const char *why = seg_make(knobs);
     if (why && knobs->verbose)
         hak_warn("no segment", why);
     move_globals();
@@ -42,7 +42,7 @@ void control_fork_child(const uint64_t *inherited)
     hak_globals_after_fork();
     trace_child();
     tick_child();
-    seg_make(tick_knobs(), true);
+    seg_make(tick_knobs());
     move_globals();
     memcpy(seg.state->inherited, inherited, sizeof seg.state->inherited);
     trace_switch(tick_knobs()->trace_ring);
@@ -51,15 +51,17 @@ void control_fork_child(const uint64_t *inherited)
     errno = saved;
 }
 
-/* A child that skipped the handlers of fork has its parent's variables: the name is not its own, and
- * the segment is not mapped in it. */
+/* A child that skipped the handlers of fork has its parent's variables: the name is not its own,
+ * and the segment is not mapped in it. */
 void control_exit(void)
 {
     int saved = errno;
+    union hak_knobs knobs;
 
     if (sys_getpid() != seg.self.pid)
         return;
-    if (tick_knobs()->heap_v2_stats)
+    control_knobs(&knobs);
+    if (knobs.heap_v2_stats)
         report_print();
     if (seg.shared) {
         put(seg.state->state.process_state, (uint32_t)HAK_PROC_EXITED);

@@ -15,22 +15,26 @@
  * of lib/base/hooks.h. */
 void control_init(void);
 
-/* A copy of the table in force and of its epoch.  Any thread, any time after control_init. */
+/* A copy of the table in force, and its epoch: at least 1, and another for every change.  Any
+ * thread, any time after control_init. */
 uint64_t control_knobs(union hak_knobs *out);
 
-/* Gives a heap its slot: maps one over the HAK_SLOT_BYTES of private zeroed memory at `at` (page
- * aligned).  The mapping is not inherited by a child (MADV_DONTFORK).  False: no slot could be had;
- * the memory at `at` is as it was, stays private, and threads_uncounted is counted.  Any thread. */
-#define HAK_SLOT_BYTES (12 * KIB)                    /* rounded up to a page where pages are larger */
+/* Gives a heap its slot, once: maps one over the HAK_SLOT_BYTES of private zeroed memory at `at`
+ * (page aligned).  The mapping is not inherited by a child (MADV_DONTFORK).  False: no slot could
+ * be had; the memory at `at` is as it was, stays private, is remembered for the statistics at exit,
+ * and threads_uncounted is counted.  Any thread. */
+#define HAK_SLOT_BYTES (12 * KIB)       /* rounded up to a page where pages are larger */
 bool control_slot(void *at);
 
-/* In the child of a fork, once, before anything else of the library runs there: makes a segment of
- * the child's own (or stays private), with all counters 0 and `inherited` as given, HAK_ROWS
- * counts.  Slots are asked for anew.  The parent's segment is not mapped here any more (DONTFORK). */
+/* In the child of a fork, once, before anything is counted or traced there: makes a segment of the
+ * child's own (or stays private), with all counters 0, gauges too, which the caller then sets from
+ * its own metadata, and `inherited` as given, HAK_ROWS counts.  The values in force stay, with a
+ * new epoch and generation 0.  Slots are asked for anew.  The parent's segment is not mapped here
+ * any more (DONTFORK). */
 void control_fork_child(const uint64_t *inherited);
 
 /* At exit, in the process that made the segment: prints the statistics if tiny.heap_v2.stats is on,
- * marks the segment as exited and removes its name.  The mapping stays, for threads still running. */
+ * marks the segment as exited and removes its name.  The mapping stays: threads may still run. */
 void control_exit(void);
 
 #endif

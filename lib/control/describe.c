@@ -80,7 +80,8 @@ size_t describe_size(void)
                          / sizeof ((struct tables *)0)->field[0],         \
      (h)->prefix##_size = sizeof ((struct tables *)0)->field[0])
 
-static void fill_header(struct hak_seg_header *h, const struct layout *at, const struct identity *self)
+static void fill_header(struct hak_seg_header *h, const struct layout *at,
+                        const struct identity *self)
 {
     memcpy(h->magic, HAK_SEG_MAGIC, sizeof h->magic);
     h->abi_major = HAK_ABI_MAJOR;

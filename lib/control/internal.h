@@ -53,11 +53,8 @@ hak_inline uint64_t clock_ns(clockid_t clock)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Reads a small file of /proc, NUL-terminated.  False: it can't be read. */
-bool small_file(const char *path, char *to, size_t room);
-
-/* ---- Words that another thread or process reads or writes at any time.  Under TSan a fence says
- * nothing, so order is in the accesses: a sequence of `put`s is seen in that order by `get`s. ---- */
+/* ---- Words that another thread or process reads or writes at any time.  TSan knows nothing of
+ * fences, so order is in the accesses: `get`s see `put`s in the order they were made. ---- */
 
 #define get(word)        __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 #define put(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
@@ -102,10 +99,10 @@ struct segment {
 };
 extern struct segment seg;
 
-/* Makes the segment, or private pages in its place; `child`: the parent's mapping is gone and its
- * addresses are used again.  `values`: what control.values[0] says.  Returns NULL, or why there is
- * no segment. */
-const char *seg_make(const union hak_knobs *knobs, bool child);
+/* Makes the segment, or private pages in its place: at start, and in the child of a fork, where the
+ * parent's mapping is gone and its address is used again.  Returns NULL, or why there is no
+ * segment. */
+const char *seg_make(const union hak_knobs *knobs);
 void seg_ready(void);                   /* the state page is filled in: tools may look */
 
 /* Puts memory behind a part of the segment that is mapped at p.  False: there is none to be had. */
@@ -120,6 +117,7 @@ bool seg_named(void);
  * ino.  -1: *why. */
 int birth(const struct identity *self, size_t bytes, unsigned mode, const char **why);
 
+/* Removes dead segments, now and then. */
 void sweep(const struct identity *self);
 
 size_t describe_size(void);             /* of header and descriptors */

@@ -24,7 +24,8 @@ const struct hak_knob_desc knob_table[HAK_KNOBS] = {
     _Static_assert(sizeof(name) <= HAK_NAME_MAX && sizeof("HAKMEM_" name) <= HAK_ENV_MAX \
                    && sizeof(alias) <= HAK_ENV_MAX && sizeof(unit) <= HAK_UNIT_MAX       \
                    && sizeof(help) <= HAK_HELP_MAX, name ": a string is too long");      \
-    _Static_assert((min) + 0ull <= (def) && (def) <= (max) + 0ull, name ": its default is not in its range");
+    _Static_assert((min) + 0ull <= (def) && (def) <= (max) + 0ull,                       \
+                   name ": its default is not in its range");
 #include "abi/knobs.def"
 #undef KNOB
 
@@ -60,7 +61,8 @@ static bool parse_number(const char *s, size_t len, bool octal, uint64_t *value)
         unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0')
                        : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
                        : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A' + 10) : 16;
-        if (digit >= base || __builtin_mul_overflow(n, base, &n) || __builtin_add_overflow(n, digit, &n))
+        if (digit >= base || __builtin_mul_overflow(n, base, &n)
+            || __builtin_add_overflow(n, digit, &n))
             return false;
     }
     *value = n;
@@ -81,7 +83,8 @@ static void refuse(struct start *start, const char *what, const char *name)
         hak_warn(what, name);
 }
 
-static void take(struct start *start, unsigned knob, const char *text, size_t len, enum hak_origin from)
+static void take(struct start *start, unsigned knob, const char *text, size_t len,
+                 enum hak_origin from)
 {
     uint64_t value;
 

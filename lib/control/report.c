@@ -1,5 +1,5 @@
-/* report.c: the statistics at exit (tiny.heap_v2.stats), a table with a row per class.  No malloc and
- * no stdio: text is put together on the stack and leaves in one write. */
+/* report.c: the statistics at exit (tiny.heap_v2.stats), a table with a row per class.  No malloc
+ * and no stdio: text is put together on the stack and leaves in one write. */
 #include "lib/control/internal.h"
 
 #include <errno.h>
@@ -49,8 +49,8 @@ static void add_all(sums s)
     memset(s, 0, sizeof(sums));
     for (uint32_t i = 0; i < shared; i++)
         add_slot(s, seg_slot(i));
-    for (const struct hak_slot_full *slot = atomic_load_explicit(&seg.private_slots, memory_order_acquire);
-         slot; slot = (const struct hak_slot_full *)(uintptr_t)slot->head.pad2[0])
+    struct hak_slot_full *slot = atomic_load_explicit(&seg.private_slots, memory_order_acquire);
+    for (; slot; slot = (struct hak_slot_full *)(uintptr_t)slot->head.pad2[0])
         add_slot(s, slot);
 }
 

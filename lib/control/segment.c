@@ -14,9 +14,9 @@
  *     ...                                           RLIMIT_AS and is locked by mlockall
  *   a heap's  -> | slot i              |            the same pages, mapped a second time
  *
- * Everything is mapped MADV_DONTFORK: a child never writes to its parent's counters.  The child maps
- * its own segment at the same address, since fork may have been called by a signal handler on top
- * of code that still holds an address in it. */
+ * Everything is mapped MADV_DONTFORK: a child never writes to its parent's counters.  The child
+ * maps its own segment at the same address, since fork may have been called by a signal handler on
+ * top of code that still holds an address in it. */
 #include "lib/control/internal.h"
 
 #include <errno.h>
@@ -53,7 +53,8 @@ struct segment seg = { .state = &nobody_looks.state, .control = &nobody_looks.co
 
 /* ---- Who we are ------------------------------------------------------------------------------ */
 
-bool small_file(const char *path, char *to, size_t room)
+/* Reads a small file of /proc, NUL-terminated.  False: it can't be read. */
+static bool small_file(const char *path, char *to, size_t room)
 {
     int fd = sys_open(path, O_RDONLY, 0);
     ssize_t n = fd >= 0 ? sys_read(fd, to, room - 1) : -1;
@@ -104,7 +105,7 @@ static size_t file_limit(void)
 {
     struct rlimit r;
 
-    return getrlimit(RLIMIT_FSIZE, &r) == 0 && r.rlim_cur < SIZE_MAX ? (size_t)r.rlim_cur : SIZE_MAX;
+    return getrlimit(RLIMIT_FSIZE, &r) != 0 || r.rlim_cur > SIZE_MAX ? SIZE_MAX : r.rlim_cur;
 }
 
 /* As many slots as RLIMIT_FSIZE leaves room for; to exceed it would be death by SIGXFSZ. */
@@ -134,10 +135,12 @@ static bool lay_out(struct layout *at)
 /* At `where`, if that is free (NULL: anywhere), else anywhere. */
 static char *map_at(char *where, size_t bytes, int flags, int fd)
 {
-    char *p = sys_mmap(where, bytes, PROT_READ | PROT_WRITE,
-                       flags | MAP_NORESERVE | (where ? MAP_FIXED_NOREPLACE : 0), fd, 0);
+    char *p = NULL;
 
-    return p || !where ? p : sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
+    flags |= MAP_NORESERVE;
+    if (where)
+        p = sys_mmap(where, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, fd, 0);
+    return p ? p : sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 }
 
 static void place(char *base, const struct layout *at, bool shared)
@@ -153,10 +156,10 @@ static void place(char *base, const struct layout *at, bool shared)
 }
 
 /* Without a segment.  A child whose parent had one may still hold addresses in it. */
-static void place_private(bool child)
+static void place_private(void)
 {
-    char *base = child && seg.base ? map_at(seg.base, seg.at.mapped, MAP_PRIVATE | MAP_ANONYMOUS, -1)
-                                   : NULL;
+    char *base = seg.base ? map_at(seg.base, seg.at.mapped, MAP_PRIVATE | MAP_ANONYMOUS, -1) : NULL;
+
     if (base) {
         place(base, &seg.at, false);
         return;
@@ -174,7 +177,7 @@ static struct hak_control *control_for_writing(void)
     return (struct hak_control *)(uintptr_t)seg.control;
 }
 
-static const char *make_shared(const union hak_knobs *knobs, bool child, int32_t parent)
+static const char *make_shared(const union hak_knobs *knobs, int32_t parent)
 {
     const char *why = "no room to map it";
     struct layout at;
@@ -191,9 +194,10 @@ static const char *make_shared(const union hak_knobs *knobs, bool child, int32_t
     int fd = birth(&seg.self, at.total, (unsigned)knobs->shm_mode, &why);
     if (fd < 0)
         return why;
-    char *base = map_at(child ? seg.base : NULL, at.mapped, MAP_SHARED, fd);
+    char *base = map_at(seg.base, at.mapped, MAP_SHARED, fd);
     sys_close(fd);
-    if (!base || sys_madvise(base, at.mapped, MADV_DONTFORK) != 0 || !seg_back(base, at.trace, 0)) {
+    if (!base || sys_madvise(base, at.mapped, MADV_DONTFORK) != 0
+        || !seg_back(base, at.trace, 0)) {
         unlinkat(AT_FDCWD, seg.path, 0);
         if (base)
             sys_munmap(base, at.mapped);
@@ -205,14 +209,16 @@ static const char *make_shared(const union hak_knobs *knobs, bool child, int32_t
     return NULL;
 }
 
-const char *seg_make(const union hak_knobs *knobs, bool child)
+const char *seg_make(const union hak_knobs *knobs)
 {
     int32_t parent = seg.self.pid;      /* 0 at start */
 
+    if (seg.base && !seg.shared)        /* inherited; a segment would not have been */
+        sys_munmap(seg.base, seg.at.mapped);
     seg.self.pid = sys_getpid();
-    const char *why = make_shared(knobs, child, parent);
+    const char *why = make_shared(knobs, parent);
     if (why)
-        place_private(child);
+        place_private();
     atomic_store_explicit(&seg.slots_next, 0, memory_order_relaxed);
     atomic_store_explicit(&seg.private_slots, NULL, memory_order_relaxed);
     memcpy(control_for_writing()->values[0], knobs->values, sizeof knobs->values);
@@ -278,9 +284,9 @@ bool seg_back(char *p, size_t bytes, size_t offset)
     return done;
 }
 
-/* Maps the file from `offset` on once more, over what is at `at` (NULL: anywhere).  mremap of length
- * 0 does that for the pages from `mapped` on, even beyond the end of that mapping, and needs no
- * descriptor.  NULL: it can't be done, and there may be nothing at `at` any more. */
+/* Maps the file from `offset` on once more, over what is at `at` (NULL: anywhere).  mremap of
+ * length 0 does that for the pages from `mapped` on, even beyond the end of that mapping, and needs
+ * no descriptor.  NULL: it can't be done, and there may be nothing at `at` any more. */
 static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
 {
     char *p = sys_mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
@@ -316,7 +322,8 @@ static char *chunk_of(size_t i)
     char *before = atomic_load_explicit(&chunk[c - 1], memory_order_acquire);
     if (bytes > seg.at.total - slot_offset(last))
         bytes = seg.at.total - slot_offset(last);
-    char *fresh = map_again(before + (CHUNK_SLOTS - 1) * seg.at.stride, slot_offset(last), bytes, NULL);
+    before += (CHUNK_SLOTS - 1) * seg.at.stride;
+    char *fresh = map_again(before, slot_offset(last), bytes, NULL);
     if (!fresh)
         return NULL;
     if (atomic_compare_exchange_strong_explicit(&chunk[c], &p, fresh + seg.at.stride,
@@ -342,8 +349,8 @@ static size_t take_slot(void)
             return SIZE_MAX;
         if (!seg_back((char *)seg_slot(i), seg.at.stride, slot_offset(i)))
             return SIZE_MAX;
-    } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1, memory_order_release,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1,
+                                                    memory_order_release, memory_order_relaxed));
     return i;
 }
 
@@ -359,10 +366,10 @@ static bool map_slot(size_t i, void *at)
 /* Readers look at slots [0, slots_used). */
 static void show_slot(size_t i)
 {
-    uint32_t seen = get(seg.state->state.slots_used);
+    uint32_t *used = &seg.state->state.slots_used, seen = get(*used);
 
-    while (seen <= i && !__atomic_compare_exchange_n(&seg.state->state.slots_used, &seen, (uint32_t)i + 1,
-                                                     true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    while (seen <= i && !__atomic_compare_exchange_n(used, &seen, (uint32_t)i + 1, true,
+                                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;
 }
 
@@ -373,8 +380,8 @@ static void keep_private(struct hak_slot_full *slot)
 
     do
         slot->head.pad2[0] = (uintptr_t)first;
-    while (!atomic_compare_exchange_weak_explicit(&seg.private_slots, &first, slot, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&seg.private_slots, &first, slot,
+                                                  memory_order_release, memory_order_relaxed));
 }
 
 bool control_slot(void *at)

@@ -1,9 +1,9 @@
 /* sweep.c: dead segments do not pile up where nobody runs a tool.
  *
- * A child that ends by _exit, a signal or an exec of something that is not under libhakmem leaves its
- * segment's file behind, some 64 KiB; a server that makes such children would fill /dev/shm.  So every
- * SWEEP_EVERYth process looks through it at its birth and removes its own user's dead segments but
- * for the KEEP that started last, which is what the tools do when they start.
+ * A child that ends by _exit, a signal or an exec of something that is not under libhakmem leaves
+ * its segment's file behind, some 64 KiB; a server that makes such children would fill /dev/shm.
+ * So every SWEEP_EVERYth process looks through it at its birth and removes its own user's dead
+ * segments but for the KEEP that started last, which is what the tools do when they start.
  *
  * Whether a segment is dead is for its lock to say (birth.c): a pid says little, it may be another
  * namespace's. */
@@ -50,7 +50,8 @@ static bool parse(const char *name, uint64_t *pid, uint64_t *start_time)
 static int open_dead(int dir, const char *name)
 {
     struct stat st;
-    int fd = (int)syscall(SYS_openat, dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = (int)syscall(SYS_openat, dir, name,
+                          O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
     if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid()
                     || flock(fd, LOCK_EX | LOCK_NB) != 0)) {

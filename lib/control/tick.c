@@ -107,7 +107,7 @@ static void state_values(void)
     put(s->examined, force.seen);
     put(s->epoch, force.epoch);
     put(s->revert_ns, force.revert_ns);
-    put(s->trace_on, (uint32_t)(atomic_load_explicit(&hak_trace_hook, memory_order_relaxed) != NULL));
+    put(s->trace_on, atomic_load_explicit(&hak_trace_hook, memory_order_relaxed) ? 1u : 0u);
     for (unsigned i = 0; i < HAK_KNOBS; i++) {
         put(s->values[i], t->knobs.values[i]);
         put_origin(&s->origin[i], &force.origin[i]);

@@ -46,13 +46,14 @@ static int cannot(const char *fmt, ...)
     return SKIPPED;
 }
 
-/* Runs a case in a child with these ENV settings ("NAME=value", up to a NULL), and no other of ours. */
+/* Runs a case in a child with these ENV settings ("NAME=value", up to a NULL), and no others. */
 static void run_case(const char *what, int (*fn)(void), const char *const *env)
 {
     int status;
 
     if (!verdict)
-        verdict = mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        verdict = mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     verdict->line = 0;
     pid_t pid = fork();
     if (pid == 0) {
@@ -81,7 +82,8 @@ static void run_case(const char *what, int (*fn)(void), const char *const *env)
     else if (!ok(verdict->line == 0, "%s", what))
         diag("line %d", verdict->line);
 }
-#define CASE(what, fn, ...) run_case(what, fn, (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })
+#define CASE(what, fn, ...) \
+    run_case(what, fn, (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })
 
 /* In a child: until it is killed, or forgotten. */
 __attribute__((unused, noreturn))
@@ -101,9 +103,9 @@ static void stop_here(void)
 
 /* Runs fn in a child, which does the same thing again and again between two stop_here(), and has a
  * handler of SIGUSR1 that ends by stop_here().  The handler interrupts it after `first`
- * instructions and then every EVERYth, which is more than its way back takes; `first` goes from 1 to
- * EVERY by `step`.  Counts the interruptions.  0, how the child ended if it did, or -1: this machine
- * does not let us. */
+ * instructions and then every EVERYth, which is more than its way back takes; `first` goes from 1
+ * to EVERY by `step`.  Counts the interruptions.  0, how the child ended if it did, or -1: this
+ * machine does not let us. */
 #define EVERY 128
 
 static bool step_once(pid_t pid, int sig, int *status)

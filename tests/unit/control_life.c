@@ -9,13 +9,6 @@
 static struct seg s;
 static const uint64_t none[HAK_ROWS];
 
-/* What the child of a fork does of it. */
-static void fork_child(const uint64_t *inherited)
-{
-    hak_globals_after_fork();
-    control_fork_child(inherited);
-}
-
 static void start(void)
 {
     control_init();
@@ -227,21 +220,24 @@ static int in_fork(pid_t parent, uint64_t parent_epoch, struct hak_globals *glob
 
     need(mapped() == 0);
     errno = 123;
-    fork_child(inherited);
+    control_fork_child(inherited);
     need(errno == 123);
     need(atomic_load(&hak_globals) == globals);         /* where it was, in another segment */
     need(mapped() == 3);
     seg_own(&own);
-    need(own.h->pid == getpid() && own.h->pid != parent && own.state->process_state == HAK_PROC_RUNNING);
+    need(own.h->pid == getpid() && own.h->pid != parent);
+    need(own.state->process_state == HAK_PROC_RUNNING);
     need(own.state->generation == 0 && own.state->examined == 0 && own.control->generation == 0);
     need(own.state->epoch == parent_epoch + 1);
-    need(seg_value(&own, "tiny.bump_chunk") == 9 && own.control->values[0][HAK_KNOB_bump_chunk] == 9);
+    need(seg_value(&own, "tiny.bump_chunk") == 9);
+    need(own.control->values[0][HAK_KNOB_bump_chunk] == 9);
     need(own.state->origin[HAK_KNOB_bump_chunk].from == HAK_FROM_CONTROL);
     need(own.state->origin[HAK_KNOB_os_decay_ms].from == HAK_FROM_ENV);
     need(seg_global(&own, "meta_bytes") == 0 && own.state->slots_used == 0);
     const uint64_t *i = (void *)(own.base + own.h->state_off + own.h->inherited_off);
     need(i[0] == 0 && i[3] == 33 && i[HAK_ROW_HUGE] == 44);
-    need(hak_tick(&o) && o.generation == 0 && o.epoch == parent_epoch + 1 && o.knobs.bump_chunk == 9);
+    need(hak_tick(&o) && o.generation == 0 && o.epoch == parent_epoch + 1);
+    need(o.knobs.bump_chunk == 9);
     need(!hak_tick(&o));
     GLOBAL_ADD(meta_bytes, 5);
     need(seg_global(&own, "meta_bytes") == 5);
@@ -271,7 +267,8 @@ static int forks(void)
     slot->row[0].l0_hits = 3;
     GLOBAL_ADD(meta_bytes, 77);
     struct hak_globals *globals = atomic_load(&hak_globals);
-    munmap(s.base, s.size);                             /* the test's own look, which a child inherits */
+    /* the test's own look, which a child inherits */
+    munmap(s.base, s.size);
     pid = fork();
     if (pid == 0) {
         verdict->line = in_fork(self, o.epoch, globals);
@@ -297,7 +294,7 @@ static int child_outlives(void)
         control_init();
         if (fork() == 0) {
             child = getpid();
-            fork_child(none);
+            control_fork_child(none);
             if (write(ready[1], &child, sizeof child) != sizeof child)
                 _exit(1);
         }
@@ -318,6 +315,31 @@ static int child_outlives(void)
     return 0;
 }
 
+/* What a child without a segment is like; it has a child of its own, which has one again if there
+ * is room by then. */
+static int in_private_fork(struct hak_globals *globals)
+{
+    struct hak_orders o = { 0 };
+    union hak_knobs k;
+    int status;
+
+    control_fork_child(none);
+    need(atomic_load(&hak_globals) == globals && mapped() == 0 && globals->meta_bytes == 0);
+    need(control_knobs(&k) == 2 && hak_tick(&o) && o.generation == 0 && !hak_tick(&o));
+    need(!control_slot(slot_memory()) && globals->uncounted == 1);
+    GLOBAL_ADD(meta_bytes, 1);
+    need(mount("t", "/dev/shm", "tmpfs", MS_REMOUNT, "size=1m") == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        control_fork_child(none);
+        _exit(!(has_segment(getpid()) && atomic_load(&hak_globals) == globals && mapped() == 3
+                && globals->meta_bytes == 0 && globals->uncounted == 0
+                && control_slot(slot_memory())));
+    }
+    need(waitpid(pid, &status, 0) == pid && status == 0);
+    return 0;
+}
+
 static int forks_without_room(void)
 {
     const char *why = own_mounts();
@@ -326,20 +348,13 @@ static int forks_without_room(void)
     need(mount("t", "/dev/shm", "tmpfs", 0, "size=64k") == 0);
     control_init();
     struct hak_globals *globals = atomic_load(&hak_globals);
-    union hak_knobs k;
     GLOBAL_ADD(meta_bytes, 1);
     pid_t pid = fork();
     if (pid == 0) {
-        fork_child(none);
-        struct hak_orders o = { 0 };
-        bool good = atomic_load(&hak_globals) == globals && mapped() == 0 && globals->meta_bytes == 0
-            && control_knobs(&k) == 2 && hak_tick(&o) && !control_slot(slot_memory())
-            && globals->uncounted == 1;
-        GLOBAL_ADD(meta_bytes, 1);
-        _exit(!good);
+        verdict->line = in_private_fork(globals);
+        _exit(0);
     }
-    int status;
-    need(waitpid(pid, &status, 0) == pid && status == 0);
+    need(waitpid(pid, NULL, 0) == pid && verdict->line == 0);
     need(globals->meta_bytes == 1 && globals->uncounted == 0);
     return 0;
 }
@@ -351,7 +366,7 @@ static int forks_privately(void)
     control_slot(slot_memory());
     pid_t pid = fork();
     if (pid == 0) {
-        fork_child(none);
+        control_fork_child(none);
         struct hak_globals *g = atomic_load(&hak_globals);
         _exit(g->meta_bytes != 0 || g->uncounted != 0 || has_segment(getpid()));
     }
@@ -360,7 +375,7 @@ static int forks_privately(void)
     return 0;
 }
 
-/* fork in a signal handler that interrupted a tick, at any instruction of it; the tick goes on in the
+/* fork in a signal handler that interrupted a tick, at many places of it; the tick goes on in the
  * child, and the child works on. */
 static volatile sig_atomic_t is_child;
 static uint64_t value;
@@ -375,7 +390,7 @@ static void on_signal(int sig)
     pid_t pid = fork();
     if (pid == 0) {
         is_child = 1;
-        fork_child(none);
+        control_fork_child(none);
         if (seg_open(&s, getpid()))
             _exit(2);
         return;
@@ -506,7 +521,8 @@ static int killed(void)
     seg_name(pid, name, sizeof name);
     kill(pid, SIGKILL);
     siginfo_t info;
-    need(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0);  /* a zombie has its /proc still */
+    /* a zombie has its /proc still */
+    need(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0);
     need(seg_open(&dead, pid) == 0 && dead.state->process_state == HAK_PROC_RUNNING);
     need(seg_class(&dead, "heap_v2_hits", 2) == 99);
     int fd = open(name, O_RDONLY);
@@ -574,14 +590,14 @@ static int children_do_not_pile_up(void)
     control_init();
     pid_t living = fork();
     if (living == 0) {
-        fork_child(none);
+        control_fork_child(none);
         linger();
     }
     seg_name(living, other, sizeof other);
     for (int i = 0; i < 300; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            fork_child(none);
+            control_fork_child(none);
             _exit(0);
         }
         siginfo_t info;
@@ -657,14 +673,17 @@ int main(int argc, char **argv)
     CASE("an old kernel, and the segment's name is another file's", old_and_replaced);
     CASE("a sandbox that forbids open: private", nothing_opens);
     CASE("a sandbox entered later", sandboxed_later);
-    CASE("a forked child has its own segment; its parent's is untouched", forks, "HAKMEM_OS_DECAY_MS=77");
+    CASE("a forked child has its own segment; its parent's is untouched",
+         forks, "HAKMEM_OS_DECAY_MS=77");
     CASE("a child does not keep its dead parent's segment locked", child_outlives);
-    CASE("a child without room in /dev/shm counts privately, at the same address", forks_without_room);
+    CASE("a child without room in /dev/shm counts privately, at the same address",
+         forks_without_room);
     CASE("a child of a process without a segment has none", forks_privately, "HAKMEM_EXPORT=0");
     CASE("fork in a signal handler that interrupts a tick anywhere", forks_in_handlers);
     CASE("exit removes the name; the mapping stays", exits);
     CASE("exit leaves a name alone that is another file's", exits_renamed);
-    CASE("a child that skipped the fork handlers leaves its parent's segment alone", exits_in_raw_child);
+    CASE("a child that skipped the fork handlers leaves its parent's segment alone",
+         exits_in_raw_child);
     CASE("a killed process leaves its segment, unlocked and readable", killed);
     CASE("exec: the new image takes the name over", execs);
     CASE("segments of dead children do not pile up", children_do_not_pile_up);

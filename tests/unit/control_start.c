@@ -123,11 +123,13 @@ static int describes_knobs(void)
     d++;
 #include "abi/knobs.def"
 #undef KNOB
-    need(strcmp(seg_knob(&s, "tiny.heap_v2.class_mask")->env, "HAKMEM_TINY_HEAP_V2_CLASS_MASK") == 0);
+    d = seg_knob(&s, "tiny.heap_v2.class_mask");
+    need(strcmp(d->env, "HAKMEM_TINY_HEAP_V2_CLASS_MASK") == 0);
     return 0;
 }
 
-static const struct hak_stat_desc *row(const struct seg *s, const char *name, const char *help, uint32_t scope)
+static const struct hak_stat_desc *row(const struct seg *s, const char *name, const char *help,
+                                       uint32_t scope)
 {
     const struct hak_stat_desc *d = seg_stat(s, name, scope);
     return strcmp(d->help, help) == 0 ? d : NULL;
@@ -175,7 +177,8 @@ static int describes_counters(void)
 
 static int describes_bins(void)
 {
-    static const uint64_t largest[HAK_CLASSES] = { 8, 16, 32, 64, 128, 256, 512, 1024, 32768, 1 << 20, 0 };
+    static const uint64_t largest[HAK_CLASSES] = { 8, 16, 32, 64, 128, 256, 512, 1024, 32768,
+                                                   1 << 20, 0 };
     static const char *const names[HAK_CLASSES] = { "C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7",
                                                     "mid", "large", "huge" };
     struct seg s;
@@ -187,7 +190,8 @@ static int describes_bins(void)
 #define BIN(sz, cl, slabs, fc) need(b->size == (sz) && b->cls == (cl)); b++;
 #include "abi/sizes.def"
 #undef BIN
-    need(b[0].size == 0 && b[0].cls == HAK_CLASS_LARGE && b[1].size == 0 && b[1].cls == HAK_CLASS_HUGE);
+    need(b[0].size == 0 && b[0].cls == HAK_CLASS_LARGE && b[1].size == 0);
+    need(b[1].cls == HAK_CLASS_HUGE);
     need(s.h->class_count == HAK_CLASSES && s.h->class_size == sizeof(struct hak_class_desc));
     const struct hak_class_desc *c = (void *)(s.base + s.h->class_off);
     for (int i = 0; i < HAK_CLASSES; i++)
@@ -222,7 +226,8 @@ static int env_taken(void)
 {
     union hak_knobs k;
 
-    need(value("tiny.heap_v2.class_mask") == 0xE && origin("tiny.heap_v2.class_mask") == HAK_FROM_ENV);
+    need(value("tiny.heap_v2.class_mask") == 0xE);
+    need(origin("tiny.heap_v2.class_mask") == HAK_FROM_ENV);
     need(value("tiny.sll.drain_interval") == 10);
     need(value("tiny.refill.batch") == 0x20);
     need(origin("tiny.refill.count_hot") == HAK_FROM_DEFAULT);
@@ -259,7 +264,8 @@ static int alias_left(void)
 
 static int first_wins(void)
 {
-    static char *twice[] = { "HAKMEM_OS_DECAY_MS=1", "HAKMEM_OS_DECAY_MS=2", "HAKMEM_OS_DECAY_MSX=3", NULL };
+    static char *twice[] = { "HAKMEM_OS_DECAY_MS=1", "HAKMEM_OS_DECAY_MS=2",
+                             "HAKMEM_OS_DECAY_MSX=3", NULL };
     environ = twice;
     need(value("os.decay_ms") == 1 && refused() == 0);
     return 0;
@@ -291,7 +297,8 @@ static int conf_taken(void)
     setenv("HAKMEM_OS_DECAY_MS", "4", 1);
     value("os.decay_ms");
     unlink(conf + 12);
-    need(value("tiny.heap_v2.class_mask") == 6 && origin("tiny.heap_v2.class_mask") == HAK_FROM_CONF);
+    need(value("tiny.heap_v2.class_mask") == 6);
+    need(origin("tiny.heap_v2.class_mask") == HAK_FROM_CONF);
     need(value("tiny.bump_chunk") == 7 && value("tiny.refill.batch") == 9);
     need(value("os.decay_ms") == 4 && origin("os.decay_ms") == HAK_FROM_ENV);
     need(refused() == 0);
@@ -304,7 +311,8 @@ static int conf_refused(void)
                "tiny.refill.batch=9\n");
     value("os.decay_ms");
     unlink(conf + 12);
-    need(value("tiny.bump_chunk") == DEFAULT(bump_chunk) && value("os.decay_ms") == DEFAULT(os_decay_ms));
+    need(value("tiny.bump_chunk") == DEFAULT(bump_chunk));
+    need(value("os.decay_ms") == DEFAULT(os_decay_ms));
     need(value("tiny.refill.batch") == 9);
     need(refused() == 6);
     return 0;
@@ -351,7 +359,10 @@ static int says_refused(void)
     return start_says("hakmem: not a number, ignored: tiny.bump_chunk\n"
                       "hakmem: out of range, ignored: os.decay_ms\n");
 }
-static int says_no_segment(void) { return start_says("hakmem: no segment: the knob export is 0\n"); }
+static int says_no_segment(void)
+{
+    return start_says("hakmem: no segment: the knob export is 0\n");
+}
 
 static int mode_0640(void)
 {
@@ -417,7 +428,8 @@ static int taken_dead(void)
 {
     struct stat st, now;
     int fd = take_name();
-    need(fd >= 0 && fstat(fd, &st) == 0);               /* kept open, so that its inode stays its own */
+    /* kept open, so that its inode stays its own */
+    need(fd >= 0 && fstat(fd, &st) == 0);
     control_init();
     need(is_named(taken_name) && stat(taken_name, &now) == 0 && now.st_ino != st.st_ino);
     return 0;
@@ -649,7 +661,7 @@ static int secure(void)
     snprintf(command, sizeof command, "cp /proc/%d/exe %s && chown 65534 %s && chmod 4755 %s",
              (int)getpid(), copy, copy, copy);
     if (geteuid() != 0)
-        return cannot("only root can make a program with another user's rights: %s", strerror(EPERM));
+        return cannot("chown to another user: %s", strerror(EPERM));
     need(system(command) == 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -678,12 +690,14 @@ int main(int argc, char **argv)
     CASE("every counter is described as its row says", describes_counters);
     CASE("every bin and class is described", describes_bins);
 
-    CASE("ENV values: hexadecimal, decimal, no octal", env_taken, "HAKMEM_TINY_HEAP_V2_CLASS_MASK=0xE",
+    CASE("ENV values: hexadecimal, decimal, no octal",
+         env_taken, "HAKMEM_TINY_HEAP_V2_CLASS_MASK=0xE",
          "HAKMEM_TINY_SLL_DRAIN_INTERVAL=010", "HAKMEM_TINY_REFILL_BATCH=0X20");
     CASE("bad ENV values keep the default and are counted", env_refused,
          "HAKMEM_TINY_HEAP_V2_CLASS_MASK=0x1FF", "HAKMEM_TINY_SLL_DRAIN_INTERVAL=0",
-         "HAKMEM_TINY_REFILL_BATCH=", "HAKMEM_TINY_REFILL_COUNT_HOT=-1", "HAKMEM_TINY_REFILL_COUNT_MID=1 ",
-         "HAKMEM_TINY_BUMP_CHUNK=18446744073709551617", "HAKMEM_POOL_LRU_MAX=abc", "HAKMEM_OS_DECAY_MS=0x",
+         "HAKMEM_TINY_REFILL_BATCH=", "HAKMEM_TINY_REFILL_COUNT_HOT=-1",
+         "HAKMEM_TINY_REFILL_COUNT_MID=1 ", "HAKMEM_TINY_BUMP_CHUNK=18446744073709551617",
+         "HAKMEM_POOL_LRU_MAX=abc", "HAKMEM_OS_DECAY_MS=0x",
          "HAKMEM_SHM_MODE=0620");
     CASE("aliases; the canonical name beats them", alias_taken, "HAKMEM_TINY_HEAP_V2=0",
          "HAKMEM_TINY_FRONT_DIRECT=0", "HAKMEM_TINY_P0_DIRECT_FC_ALL=1");
@@ -696,10 +710,12 @@ int main(int argc, char **argv)
     CASE("HAKMEM_CONF names no file", conf_missing, "HAKMEM_CONF=/nonexistent/hakmem.conf");
     CASE("HAKMEM_CONF names a directory", conf_missing, "HAKMEM_CONF=/tmp");
     CASE("HAKMEM_CONF names a FIFO: no waiting", conf_fifo);
-    CASE("nothing is said about bad values", says_nothing, "HAKMEM_TINY_BUMP_CHUNK=x", "HAKMEM_EXPORT=0");
+    CASE("nothing is said about bad values",
+         says_nothing, "HAKMEM_TINY_BUMP_CHUNK=x", "HAKMEM_EXPORT=0");
     CASE("verbose: what was refused is said", says_refused, "HAKMEM_VERBOSE=1",
          "HAKMEM_TINY_BUMP_CHUNK=x", "HAKMEM_OS_DECAY_MS=3600001");
-    CASE("verbose: why there is no segment is said", says_no_segment, "HAKMEM_VERBOSE=1", "HAKMEM_EXPORT=0");
+    CASE("verbose: why there is no segment is said",
+         says_no_segment, "HAKMEM_VERBOSE=1", "HAKMEM_EXPORT=0");
     CASE("shm.mode=0640, whatever the umask", mode_0640, "HAKMEM_SHM_MODE=0640");
     CASE("shm.mode=640 is the same", mode_0640, "HAKMEM_SHM_MODE=640");
 
