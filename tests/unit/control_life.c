@@ -274,7 +274,9 @@ static int forks(void)
         verdict->line = in_fork(self, o.epoch, globals);
         _exit(0);
     }
-    need(waitpid(pid, NULL, 0) == pid && verdict->line == 0);
+    need(waitpid(pid, NULL, 0) == pid);
+    if (verdict->line)
+        return verdict->line;
     seg_own(&s);
     need(seg_value(&s, "tiny.bump_chunk") == 9 && !hak_tick(&o) && s.state->epoch == o.epoch);
     need(seg_global(&s, "meta_bytes") == 77 && seg_class(&s, "heap_v2_hits", 0) == 3);
@@ -332,9 +334,9 @@ static int in_private_fork(struct hak_globals *globals)
     pid_t pid = fork();
     if (pid == 0) {
         control_fork_child(none);
-        _exit(!(has_segment(getpid()) && atomic_load(&hak_globals) == globals && mapped() == 3
-                && globals->meta_bytes == 0 && globals->uncounted == 0
-                && control_slot(slot_memory())));
+        _exit(!(mapped() == 3 && atomic_load(&hak_globals) == globals && globals->meta_bytes == 0
+                && globals->uncounted == 0 && control_slot(slot_memory())
+                && has_segment(getpid())));
     }
     need(waitpid(pid, &status, 0) == pid && status == 0);
     return 0;
@@ -348,13 +350,16 @@ static int forks_without_room(void)
     need(mount("t", "/dev/shm", "tmpfs", 0, "size=64k") == 0);
     control_init();
     struct hak_globals *globals = atomic_load(&hak_globals);
+    int status;
     GLOBAL_ADD(meta_bytes, 1);
     pid_t pid = fork();
     if (pid == 0) {
         verdict->line = in_private_fork(globals);
         _exit(0);
     }
-    need(waitpid(pid, NULL, 0) == pid && verdict->line == 0);
+    need(waitpid(pid, &status, 0) == pid && status == 0);
+    if (verdict->line)
+        return verdict->line;
     need(globals->meta_bytes == 1 && globals->uncounted == 0);
     return 0;
 }
