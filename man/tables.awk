@@ -1,10 +1,10 @@
 # tables.awk: fill the tables of abi/, and hakstat's keys, into a manual page.
 #
-#   cpp -P man/tables.h | awk -f man/tables.awk - man/hakmem.7.in
+#   cpp -P man/tables.h | awk -v libdir=/usr/lib -f man/tables.awk - man/hakmem.7.in
 #
 # First the rows, one a line, fields between bars; then the template, in which a line @knobs@,
-# @bins@, @bin_stat@, @thread_stat@, @hist@, @global_stat@, @walk_stat@ or @key@ is replaced by the
-# rows of that table.
+# @bins@, @bin_stat@, @thread_stat@, @hist@, @global_stat@, @walk_stat@, @probe@ or @key@ is replaced
+# by the rows of that table, and @libdir@ anywhere by the directory of the library.
 
 function field(i,   s) {
     s = part[i]
@@ -67,6 +67,14 @@ function stat(table,   unit, kind, note) {
     out[table] = out[table] ".It Sy " args(field(2)) (note == "" ? "" : " Pq " note) "\n" \
         prose(field(5)) "\n"
 }
+function probe(   i, text) {
+    text = ".It Sy " field(2) "\n" prose(field(3)) "\n"
+    text = text ".Bl -tag -width \"arg0\" -compact -offset indent\n"
+    for (i = 4; i in part; i += 3)
+        text = text ".It Sy arg" (i - 4) / 3 "\n.Vt " field(i) "\n.Va " field(i + 1) " :\n" \
+            prose(field(i + 2)) "\n"
+    out["probe"] = out["probe"] text ".El\n"
+}
 function bin(   cls) {
     cls = field(3) < 8 ? "C" field(3) : "mid"
     if (!(cls in sizes))
@@ -84,6 +92,8 @@ first && /^[ \t]*@/ {
         knob()
     else if (table == "bin")
         bin()
+    else if (table == "probe")
+        probe()
     else
         stat(table)
 }
@@ -102,4 +112,7 @@ first { next }
     printf "%s", out[table]
     next
 }
-{ print }
+{
+    gsub(/@libdir@/, libdir)
+    print
+}

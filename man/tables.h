@@ -14,5 +14,13 @@
 #define BIN(size, cls, slabs, fast_cache)   @bin | size | cls | slabs | fast_cache
 #include "abi/sizes.def"
 
+#define PROBE1(name, help, t, a, ha) @probe | #name | help | t | #a | ha
+#define PROBE2(name, help, t, a, ha, u, b, hb) PROBE1(name, help, t, a, ha) | u | #b | hb
+#define PROBE3(name, help, t, a, ha, u, b, hb, v, c, hc) \
+    PROBE2(name, help, t, a, ha, u, b, hb) | v | #c | hc
+#define PROBE4(name, help, t, a, ha, u, b, hb, v, c, hc, w, d, hd) \
+    PROBE3(name, help, t, a, ha, u, b, hb, v, c, hc) | w | #d | hd
+#include "abi/probes.def"
+
 #define KEY(action, label, help, ...)       @key | label | "" | COUNTER | help
 #include "hakstat/keys.def"

@@ -2,7 +2,7 @@
 . "$(dirname "$0")/tap.sh"
 need mandoc mandoc
 
-pages="$HAK_BUILD/man/hakmem.7 $HAK_SRC/man/hakmem.3 $HAK_SRC/man/hakctl.1"
+pages="$HAK_BUILD/man/hakmem.7 $HAK_BUILD/man/hakmem-probes.7 $HAK_SRC/man/hakmem.3 $HAK_SRC/man/hakctl.1"
 [ -e "$HAK_BUILD/man/hakstat.1" ] && pages+=" $HAK_BUILD/man/hakstat.1"
 for page in $pages; do
     # Whether the pages of others are installed is the machine's matter.
@@ -11,7 +11,7 @@ for page in $pages; do
 done
 for page in $pages; do
     for section in 'EXIT STATUS' EXAMPLES; do
-        case $page in *.3) continue ;; esac
+        case $page in *.3 | *-probes.7) continue ;; esac
         ok "${page##*/} has the section $section" grep -q "^\.Sh $section\$" "$page"
     done
 done
@@ -55,6 +55,20 @@ for kind in BIN_STAT THREAD_STAT HIST GLOBAL_STAT WALK_STAT; do
 done
 is "$stats" "$(grep -cE '^(BIN_STAT|THREAD_STAT|HIST|GLOBAL_STAT|WALK_STAT)\(' "$HAK_SRC/abi/stats.def")" \
     'every row of stats.def was looked at'
+probes=$(text "$HAK_BUILD/man/hakmem-probes.7")
+points=0
+while IFS= read -r row; do
+    points=$((points + 1))
+    read -ra field < <(grep -oE '"[^"]*"' <<<"$row" | wc -l)      # its help, and an argument's each
+    is "${row:5:1}" $((field - 1)) "${row:7:12}...: as many arguments as the name of its macro says"
+    n=0
+    while IFS= read -r help; do
+        [[ $probes == *"$help"* ]]
+        tap_result $? "$help: in hakmem-probes(7)"
+        n=$((n + 1))
+    done < <(grep -oE '"[^"]*"' <<<"$row" | tr -d '"')
+done < <(rows "$HAK_SRC/abi/probes.def" 'PROBE[1-4]')
+is "$points" "$(grep -c '^PROBE[1-4](' "$HAK_SRC/abi/probes.def")" 'every row of probes.def was looked at'
 for size in $(sed -nE 's/^BIN\( *([0-9]+),.*/\1/p' "$HAK_SRC/abi/sizes.def"); do
     [[ $plain =~ [\ ,]$size[\ ,] ]]
     tap_result $? "bin of $size bytes" || diag 'not in hakmem(7)'
