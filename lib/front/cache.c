@@ -303,31 +303,33 @@ void l0_flush(struct heap *h, unsigned bin)
     }
 }
 
-static void l1_drop_oldest(struct bin *b, unsigned n)
+/* Moves the n oldest blocks of L1 on, to the SLL or the slabs.  Meanwhile L1 says that it is empty: a
+ * fork in a signal handler in between finds no block in two places. */
+static void l1_move_oldest(struct heap *h, unsigned bin, unsigned n, bool to_sll)
 {
-    b->l1_n -= n;
-    memmove(b->l1, b->l1 + n, b->l1_n * sizeof *b->l1);
+    struct bin *b = &h->hot.bin[bin];
+    uint64_t left = b->l1_n - n;
+
+    b->l1_n = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (to_sll)
+        sll_push(h, bin, b->l1, n);
+    else
+        put_all(h, bin, b->l1, n);
+    memmove(b->l1, b->l1 + n, left * sizeof *b->l1);
+    atomic_signal_fence(memory_order_seq_cst);
+    b->l1_n = left;
 }
 
 void l1_trim(struct heap *h, unsigned bin, unsigned n)
 {
-    struct bin *b = &h->hot.bin[bin];
-
-    put_all(h, bin, b->l1, n);
-    l1_drop_oldest(b, n);
+    l1_move_oldest(h, bin, n, false);
 }
 
-/* The older half of a full L1 moves on, to the SLL or the slabs. */
+/* The older half of a full L1 moves on. */
 static void l1_make_room(struct heap *h, unsigned bin)
 {
-    struct bin *b = &h->hot.bin[bin];
-    unsigned n = (b->l1_n + 1) / 2;
-
-    if (h->cold.bin[bin].sll_on)
-        sll_push(h, bin, b->l1, n);
-    else
-        put_all(h, bin, b->l1, n);
-    l1_drop_oldest(b, n);
+    l1_move_oldest(h, bin, (unsigned)(h->hot.bin[bin].l1_n + 1) / 2, h->cold.bin[bin].sll_on);
 }
 
 /* L1 starts small and doubles each time it is too small. */
