@@ -315,6 +315,7 @@ run describe tiny.bump_chunk
 like "$out" 'value    256, from revert ' 'describe says so'
 run -j watch -i 0.05 --count 1 C3.heap_v2_hits
 is "$(json 'd["rates"]["C3.heap_v2_hits"]')" 0.0 'watch: an idle process'
+rm -f "$tmp/out"                        # what an earlier command printed is not this one's
 "$hakctl" watch -i 0.05 ticks >"$tmp/out" 2>"$tmp/err" &
 watcher=$!
 wait_until grep -q / "$tmp/out"
