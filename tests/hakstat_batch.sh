@@ -136,6 +136,7 @@ fails 3 null "no process named 'redis*' under libhakmem; start one with 'hakctl 
 stop "$first"
 run -j -n 1 -d 0.05 -c 'fix*'
 is "$code|$(jq .pid <<<"$out")" "0|$pid" '-c finds it by its name'
+rm -f "$tmp/out"
 "$hakstat" -b -d 0.05 -p "$pid" >"$tmp/out" 2>"$tmp/err" &
 watcher=$!
 wait_until grep -q CLASS "$tmp/out" || bail 'no sample'
