@@ -13,12 +13,18 @@
 
 #include <unistd.h>
 
+/* TSan knows of mmap and munmap, but not that addresses which mremap gives up may be another thread's
+ * next, nor that the kernel puts the one before the other. */
+static _Atomic int given_up;
+
 static long call(long nr, const char *what, long a, long b, long c, long d, long e, long f)
 {
     int saved = errno;
     long r;
 
     (void)what;
+    if (nr == SYS_mremap)
+        atomic_fetch_add_explicit(&given_up, 1, memory_order_release);
     switch (nr) {
     case SYS_mmap:    r = (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f); break;
     case SYS_mremap:  r = (long)mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e); break;
@@ -26,6 +32,8 @@ static long call(long nr, const char *what, long a, long b, long c, long d, long
     case SYS_madvise: r = madvise((void *)a, (size_t)b, (int)c); break;
     default:          r = syscall(nr, a, b, c, d, e, f);
     }
+    if (nr == SYS_mremap || nr == SYS_mmap)
+        atomic_load_explicit(&given_up, memory_order_acquire);
     if (r == -1)
         r = -errno;
     errno = saved;

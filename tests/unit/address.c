@@ -98,7 +98,7 @@ static void *makes_leaves(void *arg)
 static void test_together(void)
 {
     pthread_barrier_init(&together, NULL, THREADS);
-    run_threads(THREADS, makes_leaves, NULL);
+    stress(THREADS, makes_leaves);
     for (int t = 0; t < THREADS; t++)
         for (unsigned i = 0; i < LEAVES; i++)
             must(address_unit(place(t, i)) == place(t, i) && address_owner(place(t, i)) == place(t, i) + 1);

@@ -65,12 +65,12 @@ static void a_few_times(int me)
 static void test_exclusion(void)
 {
     steps = count_of("HAK_STEPS", 20000, 2000000);
-    run_threads(MANY, many_times, NULL);
+    stress(MANY, many_times);
     is(counter, MANY * steps, "%d threads, one at a time", MANY);
     is(faults_taken(), 0, "and each the owner while it was");
     ok(is_free(), "the lock is free at the end");
     if (INTERLEAVES) {
-        long rounds = count_of("HAK_INTERLEAVINGS", 3000, 300000);
+        long rounds = count_of("HAK_INTERLEAVINGS", 2000, 300000);
         counter = 0;
         for (long r = 0; r < rounds; r++) {
             interleave(3, a_few_times, (uint64_t)r);
@@ -258,7 +258,7 @@ static void test_meta(void)
 {
     size_t sum = 0;
 
-    run_threads(MANY, takes_meta, NULL);
+    stress(MANY, takes_meta);
     for (int t = 0; t < MANY; t++)
         for (int i = 0; i < PIECES; i++) {
             sum += piece[t][i].bytes;

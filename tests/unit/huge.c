@@ -249,9 +249,9 @@ static void give_all(void)
 
 static void test_many(void)
 {
-    steps = count_of("HAK_STEPS", 500, 50000);
+    steps = count_of("HAK_STEPS", 300, 30000);
     huge_cache_limit(12 * MIB);
-    run_threads(MANY, steps_of_thread, NULL);
+    stress(MANY, steps_of_thread);
     ok(GLOBAL(huge_cached) <= 12 * MIB, "%d threads take, give, resize and purge: the cache keeps its limit", MANY);
     give_all();
     nothing_left("of them");
@@ -302,10 +302,11 @@ static int child(void)
 
 static void test_fork(void)
 {
-    long forks = count_of("HAK_FORKS", 200, 5000), bad = 0;
+    long forks = count_of("HAK_FORKS", 100, 5000), bad = 0;
     pthread_t t;
 
     huge_cache_limit(64 * MIB);
+    il_threads = true;
     pthread_create(&t, NULL, comes_and_goes, NULL);
     for (long i = 0; i < forks; i++) {
         const char *end = in_child(child);

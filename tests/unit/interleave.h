@@ -3,8 +3,7 @@
  * interleave() runs its parts as coroutines of one thread.  At every atomic operation of the library
  * (tests/unit/jitter.h) chance decides which of them goes on, so that any order of the operations may
  * come about, a million steps a second, and the same one again from the same seed.  What a machine's
- * caches and reorderings add to that is left to real threads, which give way now and then at the same
- * places. */
+ * caches and reorderings add to that is left to real threads: stress(). */
 #ifndef TESTS_UNIT_INTERLEAVE_H
 #define TESTS_UNIT_INTERLEAVE_H
 
@@ -33,6 +32,7 @@ static struct {
     void (*moved)(int from, int to);    /* called at every change, if set */
 } il;
 static __thread int il_running = -1;
+static _Atomic bool il_threads;                 /* they are at work */
 
 static int il_choose(void)
 {
@@ -62,9 +62,18 @@ void jitter(void)
     if (il_running >= 0) {
         if (rnd(&il.seed) % 2)
             il_go(il_choose());
-    } else if (rnd(&seed) % 16 == 0) {
+    } else if (__atomic_load_n(&il_threads, __ATOMIC_RELAXED) && rnd(&seed) % 16 == 0) {
         sched_yield();
     }
+}
+
+/* Threads that give way to each other at the same places. */
+__attribute__((unused))
+static void stress(int n, void *(*fn)(void *))
+{
+    __atomic_store_n(&il_threads, true, __ATOMIC_RELAXED);
+    run_threads(n, fn, NULL);
+    __atomic_store_n(&il_threads, false, __ATOMIC_RELAXED);
 }
 
 static void il_part(int i)

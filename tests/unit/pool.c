@@ -367,13 +367,13 @@ static void test_many(void)
     lru_max(1);
     rounds = 20;
     steps = count_of("HAK_STEPS", 400, 20000);
-    run_threads(MANY, rounds_of_thread, NULL);
+    stress(MANY, rounds_of_thread);
     give_all();
     is(faults_taken(), 0, "%d threads take, give, resize and purge: maps and counts are exact, nothing is lost",
        MANY);
     if (INTERLEAVES) {
         lru_max(1);
-        rounds = count_of("HAK_INTERLEAVINGS", 3000, 300000);
+        rounds = count_of("HAK_INTERLEAVINGS", 2000, 300000);
         for (long r = 0; r < rounds; r++) {
             interleave(3, part, (uint64_t)r);
             check();
@@ -494,6 +494,7 @@ static void test_fork(void)
     pthread_t t;
 
     lru_max(1);
+    il_threads = true;
     pthread_create(&t, NULL, comes_and_goes, NULL);
     for (long i = 0; i < forks; i++) {
         const char *end = in_child(child);

@@ -284,7 +284,7 @@ static void test_threads(void)
     steps = count_of("HAK_STEPS", 4000, 20000);
     for (long r = 0; r < rounds; r++) {
         atomic_store(&epoch, (uint64_t)r / 2 + 1);
-        run_threads(r % 2 ? 2 : THREADS, hands_over, NULL);
+        stress(r % 2 ? 2 : THREADS, hands_over);
         check(in_boxes());
     }
     is(faults_taken(), 0, "%ld generations of threads hand blocks over and end: sound, counted, none twice", rounds);
@@ -315,7 +315,7 @@ static void test_knobs(void)
 
     steps = count_of("HAK_STEPS", 20000, 1000000);
     pthread_create(&t, NULL, turns_knobs, NULL);
-    run_threads(THREADS, hands_over, NULL);
+    stress(THREADS, hands_over);
     atomic_store(&stop, true);
     pthread_join(t, NULL);
     check(in_boxes());
