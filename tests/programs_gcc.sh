@@ -54,11 +54,11 @@ END
 sed -i 's/^#include <memory>/&\n#include <numeric>/' "$tmp/in.cc"
 
 child=cc1
-same 'gcc -O2' "$tmp/in.c" gcc -O2 -x c - -S -o /dev/stdout
+same 'gcc -O2' "$tmp/in.c" gcc -O2 -x c - -S -o -
 gcc -x assembler "$tmp/out" -o "$tmp/prog" && is "$("$tmp/prog")" "$(gcc -x c -O1 "$tmp/in.c" -o "$tmp/ref" && "$tmp/ref")" \
     'the program that it makes computes the same as one from gcc -O1'
 child=cc1plus
-same 'g++ -O2' "$tmp/in.cc" g++ -std=gnu++17 -O2 -x c++ - -S -o /dev/stdout
+same 'g++ -O2' "$tmp/in.cc" g++ -std=gnu++17 -O2 -x c++ - -S -o -
 ok 'gcc, as and ld under the library, in a pipe' preloaded gcc -pipe -O1 "$tmp/in.c" -o "$tmp/prog2"
 is "$("$tmp/prog2")" "$("$tmp/ref")" 'make a program that computes the same'
 done_testing
