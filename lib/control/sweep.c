@@ -39,11 +39,12 @@ static const char *number(const char *s, uint64_t *n)
 static bool parse(const char *name, uint64_t *pid, uint64_t *start_time)
 {
     const char *s = name + sizeof HAK_SEG_PREFIX - 1;
+    uint64_t suffix;
 
     if (strncmp(name, HAK_SEG_PREFIX, sizeof HAK_SEG_PREFIX - 1) != 0 || !(s = number(s, pid))
         || *s++ != '.' || !(s = number(s, start_time)))
         return false;
-    return *s == '\0' || *s == '.';
+    return *s == '\0' || (*s == '.' && (s = number(s + 1, &suffix)) && *s == '\0');
 }
 
 /* A descriptor of the segment, locked, if it is our user's and dead; else -1. */

@@ -526,11 +526,12 @@ static void tick_and_tick(void)
 
 static int signals_tick(void)
 {
+    const char *why;
     long interrupted = 0;
-    int status = interrupt_everywhere(tick_and_tick, 1, &interrupted);
+    int status = interrupt_everywhere(tick_and_tick, 128, &interrupted, &why);
 
     if (status == -1)
-        return cannot("ptrace is not allowed here");
+        return cannot("%s", why);
     diag("interrupted %ld times", interrupted);
     if (status)
         diag("%s", ending(status));
