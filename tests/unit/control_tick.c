@@ -617,7 +617,8 @@ int main(void)
     CASE("a request that never stands still is refused as torn", never_still);
     CASE("two threads learn of every change whole", threads_learn);
     CASE("tools read a whole state page", tools_read);
-    CASE("ticks and sets in a signal handler that interrupts a tick anywhere", signals_tick);
+    if (getenv("HAK_LONG"))                 /* some ten thousand single steps, each two switches */
+        CASE("ticks and sets in a signal handler that interrupts a tick anywhere", signals_tick);
     CASE("the trace ring records while it is on", traces);
     CASE("the trace ring, on from the start", traces_from_start, "HAKMEM_TRACE_RING=1");
     CASE("no room for the trace ring: it stays off", no_room_to_trace);
