@@ -222,8 +222,14 @@ static void test_turns(void)
 
 /* --- the end of a thread ----------------------------------------------------------------------- */
 
-/* Destructors of keys run after ours as well, and set their key again as often as is allowed. */
+/* Destructors of keys run after ours as well, and set their key again as often as is allowed.
+ * ThreadSanitizer knows nothing of a thread that has come to the last rounds. */
 enum { KEYS = 60 };
+#ifdef HAK_PREFIXED
+enum { ROUNDS = 2 };
+#else
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS };
+#endif
 static pthread_key_t keys[KEYS];
 struct value { int key, times; char room[]; };
 static int destroyed;
@@ -241,7 +247,7 @@ static void destructor(void *p)
     struct value *v = p;
     if (filled((unsigned char *)v->room, v->key, (size_t)v->key * 40))
         __atomic_fetch_add(&destroyed, 1, __ATOMIC_RELAXED);
-    if (v->times < PTHREAD_DESTRUCTOR_ITERATIONS - 1)
+    if (v->times < ROUNDS - 1)
         set_value(v->key, v->times + 1);
     free(v);
 }
@@ -261,8 +267,7 @@ static void test_keys(void)
         if (pthread_key_create(&keys[i], destructor))
             bail("pthread_key_create");
     is(run_threads(20, use_keys, NULL), 0, "keys beyond the 32nd, whose memory is calloc's");
-    is(destroyed, 20 * KEYS * PTHREAD_DESTRUCTOR_ITERATIONS,
-       "their destructors allocate and free, in all four rounds");
+    is(destroyed, 20 * KEYS * ROUNDS, "their destructors allocate and free, in all %d rounds", ROUNDS);
     long before = rss_kib();
     for (int i = 0; i < 100; i++)
         run_threads(10, use_keys, NULL);
