@@ -14,8 +14,8 @@ HAKMEM_TINY_HEAP_V2_LEFTOVER_MODE  1      tiny.heap_v2.leftover_mode   1
 HAKMEM_TINY_HEAP_V2_STATS          1      tiny.heap_v2.stats           1
 HAKMEM_TINY_HEAP_V2_DEBUG          1      tiny.heap_v2.debug           1
 HAKMEM_TINY_SLL_DRAIN_INTERVAL     512    tiny.sll.drain_interval      512
-HAKMEM_TINY_FRONT_DIRECT           1      tiny.front_direct            1
-HAKMEM_TINY_P0_DIRECT_FC_ALL       1      tiny.front_direct            1
+HAKMEM_TINY_FRONT_DIRECT           0      tiny.front_direct            0
+HAKMEM_TINY_P0_DIRECT_FC_ALL       0      tiny.front_direct            0
 HAKMEM_TINY_REFILL_BATCH           17     tiny.refill.batch            17
 HAKMEM_TINY_SFC_CASCADE            1      tiny.sfc_cascade             1
 HAKMEM_TINY_INLINE_SLL             1      tiny.inline_sll              1

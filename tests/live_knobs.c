@@ -6,89 +6,13 @@
  * counters rose to 200,000 calls with 0 hits, because nothing ever put a block into it).
  */
 #define _GNU_SOURCE
-#include <semaphore.h>
-#include <sys/syscall.h>
-#include "tests/seg.h"
+#include "tests/worker.h"
 
-enum { WORKERS = 4, PAIRS = 1000, C3 = 3 };
-
-/* More blocks than FastCache ever holds. */
-enum { BURST = 10000 };
-
-static struct seg s;
+enum { PAIRS = 1000, C3 = 3 };
 
 /* One request of each class, C0 to C7. */
 static const size_t size_of[] = { 8, 16, 32, 64, 128, 256, 512, 1024 };
 enum { CLASSES = 8 };
-
-/* --- workers, each doing one piece of work at a time when told to -------------------------------- */
-
-static struct worker {
-    pthread_t thread;
-    struct hak_slot *slot;
-    sem_t go, done;
-    void (*work)(struct worker *);
-    int pairs;
-    size_t size;
-    void *blocks[BURST];            /* what the worker has allocated, or is to free */
-} workers[WORKERS];
-
-static void *worker_main(void *arg)
-{
-    struct worker *w = arg;
-    free(malloc(1));
-    w->slot = seg_slot_of(&s, (pid_t)syscall(SYS_gettid));
-    sem_post(&w->done);
-    for (;;) {
-        sem_wait(&w->go);
-        if (!w->work)
-            return NULL;
-        w->work(w);
-        sem_post(&w->done);
-    }
-}
-
-static void tell(struct worker *w, void (*work)(struct worker *))
-{
-    w->work = work;
-    sem_post(&w->go);
-    sem_wait(&w->done);
-}
-
-static void do_pairs(struct worker *w)
-{
-    for (int i = 0; i < w->pairs; i++)
-        free(malloc(w->size));
-}
-
-static void pairs(struct worker *w, size_t size, int n)
-{
-    w->size = size;
-    w->pairs = n;
-    tell(w, do_pairs);
-}
-
-static void do_free_foreign(struct worker *w)
-{
-    for (int i = 0; i < w->pairs; i++)
-        free(w->blocks[i]);
-}
-
-static void free_foreign(struct worker *w, size_t size, int n)
-{
-    for (int i = 0; i < n; i++)
-        w->blocks[i] = malloc(size);
-    w->pairs = n;
-    tell(w, do_free_foreign);
-}
-
-static uint64_t applied(const struct worker *w) { return seg_read(&w->slot->applied); }
-
-/* The change in a class's counter while a worker does something. */
-static uint64_t hits(struct worker *w, const char *name, unsigned cls)
-{
-    return slot_class(&s, w->slot, name, cls);
-}
 
 /* --- applied within one countdown ----------------------------------------------------------------- */
 
@@ -147,18 +71,6 @@ static void test_idle(void)
 
 /* --- the effect ------------------------------------------------------------------------------------ */
 
-/* Set a knob and bring every worker to apply it. */
-static void set_everywhere(const char *name, uint64_t value)
-{
-    uint64_t g = seg_set(&s, name, value);
-    int behind = 0;
-    for (int j = 0; j < WORKERS; j++) {
-        pairs(&workers[j], 64, 2048);
-        behind += applied(&workers[j]) != g;
-    }
-    is(behind, 0, "%s=0x%llx is applied by all", name, (unsigned long long)value);
-}
-
 /* Classes in which one pair after the other is served by TinyHeapV2 and by nothing else. */
 static void test_mask(uint64_t mask)
 {
@@ -202,22 +114,6 @@ static void test_enable(void)
     before = hits(&workers[0], "heap_v2_hits", C3);
     pairs(&workers[0], 64, PAIRS + 1);
     ok(hits(&workers[0], "heap_v2_hits", C3) - before >= PAIRS, "and with it again");
-}
-
-/* Allocate a lot, then free a lot: more than FastCache has room for. */
-static void do_burst(struct worker *w)
-{
-    for (int i = 0; i < w->pairs; i++)
-        w->blocks[i] = malloc(w->size);
-    for (int i = 0; i < w->pairs; i++)
-        free(w->blocks[i]);
-}
-
-static void burst(struct worker *w, size_t size, int n)
-{
-    w->size = size;
-    w->pairs = n;
-    tell(w, do_burst);
 }
 
 static void test_leftover(void)
@@ -289,14 +185,7 @@ int main(int argc, char **argv)
     run_under_hakmem(argv);
     if (!under_hakmem)
         bail("this test is about hakmem alone");
-    seg_own(&s);
-    for (int i = 0; i < WORKERS; i++) {
-        struct worker *w = &workers[i];
-        sem_init(&w->go, 0, 0);
-        sem_init(&w->done, 0, 0);
-        pthread_create(&w->thread, NULL, worker_main, w);
-        sem_wait(&w->done);
-    }
+    start_workers();
     is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFE, "the default mask: all but C0");
     test_countdown();
     test_idle();
@@ -307,10 +196,6 @@ int main(int argc, char **argv)
     test_leftover();
     test_front_direct();
     test_refused();
-    for (int i = 0; i < WORKERS; i++) {
-        workers[i].work = NULL;
-        sem_post(&workers[i].go);
-        pthread_join(workers[i].thread, NULL);
-    }
+    end_workers();
     return tap_done();
 }
