@@ -19,6 +19,10 @@
 
 #define SKIPPED (-1)
 
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define SANITIZED
+#endif
+
 __attribute__((unused)) static const uint64_t default_of[] = {
 #define KNOB(id, name, type, context, unit, min, max, def, alias, help) def,
 #include "abi/knobs.def"
@@ -106,11 +110,7 @@ static void stop_here(void)
  * instructions and then every EVERYth, which is more than its way back takes; `first` goes from 1
  * to EVERY in so many passes.  Counts the interruptions.  0, how the child ended if it did, or -1:
  * *why this can't be done here. */
-#ifdef __SANITIZE_ADDRESS__
-#define EVERY 2048
-#else
 #define EVERY 128
-#endif
 
 static bool step_once(pid_t pid, int sig, int *status)
 {
@@ -136,8 +136,8 @@ static int interrupt_everywhere(void (*fn)(void), int passes, long *interrupted,
 {
     int status;
 
-#ifdef __SANITIZE_THREAD__
-    *why = "the thread sanitizer puts signals off";
+#ifdef SANITIZED
+    *why = "a sanitizer puts signals off";
     return -1;
 #endif
     *why = "ptrace is not allowed";
