@@ -2,7 +2,7 @@
  *
  * A child that ends by _exit, a signal or an exec of something that is not under libhakmem leaves
  * its segment's file behind, some 64 KiB; a server that makes such children would fill /dev/shm.
- * So every SWEEP_EVERYth process looks through it at its birth and removes its own user's dead
+ * So one process in 2^SWEEP_SHIFT looks through it at its birth and removes its own user's dead
  * segments but for the KEEP that started last, which is what the tools do when they start.
  *
  * Whether a segment is dead is for its lock to say (birth.c): a pid says little, it may be another
@@ -17,9 +17,9 @@
 
 #include "lib/base/os.h"
 
-#define SWEEP_EVERY 16
-#define KEEP        16
-#define LISTING     (64 * KIB)          /* of /dev/shm; what is beyond waits for another sweep */
+#define SWEEP_SHIFT  4
+#define KEEP         16
+#define LISTING      (64 * KIB)         /* of /dev/shm; what is beyond waits for another sweep */
 
 struct dead {
     const char *name;                   /* in the listing */
@@ -117,9 +117,16 @@ static void sweep_dir(int dir, char *listing)
         consider(dir, newest, ((struct dirent64 *)p)->d_name);
 }
 
+/* Multiples of the golden ratio spread evenly, whatever the distance from one pid to the next
+ * (D. Knuth, "The Art of Computer Programming", 6.4). */
+static bool is_sweeper(int32_t pid)
+{
+    return (uint64_t)pid * 0x9E3779B97F4A7C15u >> (64 - SWEEP_SHIFT) == 0;
+}
+
 void sweep(const struct identity *self)
 {
-    if (self->pid % SWEEP_EVERY != 0)
+    if (!is_sweeper(self->pid))
         return;
     char *listing = os_map(LISTING, 1);
     int dir = listing ? sys_open("/dev/shm", O_RDONLY | O_DIRECTORY, 0) : -1;
