@@ -18,7 +18,7 @@
  *      +--------------------+ trace_off      (page aligned)
  *      | trace ring         | made when trace.ring is first on
  *      +--------------------+ slots_off      (page aligned)
- *      | slot 0, slot 1 ... | one a thread heap; backed by memory only from slots_ready on down
+ *      | slot 0, slot 1 ... | one a thread heap; below state.slots_used there is memory behind them
  *      +--------------------+ total_size
  *
  * Nothing read from here is ever trusted by the library, and nothing should be by a tool: check
@@ -138,7 +138,8 @@ struct hak_seg_header {
  * Only what differs from the values in force is a change.
  *
  * revert_ns: CLOCK_BOOTTIME after which the library puts back, by itself and at its first tick, the
- * values that this generation replaced; 0: never.  A later generation cancels it. */
+ * values that this generation replaced; 0: never.  A later generation without one cancels it; one
+ * that has its own takes it over: what is put back then is what the first of them replaced. */
 struct hak_control {
     uint64_t generation;
     uint64_t values[2][HAK_VALUES_MAX];
