@@ -17,6 +17,7 @@ lib/pkgconfig/hakmem.pc
 share/bash-completion/completions/hakctl
 share/man/man1/hakctl.1
 share/man/man3/hakmem.3
+share/man/man7/hakmem-probes.7
 share/man/man7/hakmem.7
 share/zsh/site-functions/_hakctl'
 [ ! -e "$hakstat" ] || want+=$'\nbin/hakstat\nshare/man/man1/hakstat.1'
