@@ -267,6 +267,7 @@ static void empty_boxes(void)
     }
 }
 
+#ifndef HAK_NO_STATS
 static uint64_t adopted(void)
 {
     uint64_t n = 0;
@@ -275,6 +276,7 @@ static uint64_t adopted(void)
         n += h->slot.thread.slabs_adopted;
     return n;
 }
+#endif
 
 /* Many threads, then few: the few take slabs of those that have ended. */
 static void test_threads(void)
