@@ -42,6 +42,12 @@ struct hak_row {
 #undef BIN_STAT
 };
 
+struct hak_sample {
+#define SAMPLE_STAT(id, ...) uint64_t id;
+#include "stats.def"
+#undef SAMPLE_STAT
+};
+
 struct hak_thread_stats {
 #define THREAD_STAT(id, ...) uint64_t id;
 #include "stats.def"
@@ -81,6 +87,7 @@ struct hak_slot_full {
     struct hak_thread_stats thread;
     struct hak_hists        hist;
     struct hak_walk         walk[HAK_ROWS];
+    struct hak_sample       sample[HAK_ROWS];
 };
 
 struct hak_state_full {

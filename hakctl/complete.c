@@ -14,10 +14,12 @@ static const struct {
     const char *name, *help;
 } counters[] = {
 #define BIN_STAT(id, name_, help_)                    { name_, help_ },
+#define SAMPLE_STAT(id, name_, help_)                 { name_, help_ },
 #define THREAD_STAT(id, name_, unit_, help_)          { name_, help_ },
 #define GLOBAL_STAT(id, name_, kind_, unit_, help_)   { name_, help_ },
 #include "abi/stats.def"
 #undef BIN_STAT
+#undef SAMPLE_STAT
 #undef THREAD_STAT
 #undef GLOBAL_STAT
 };

@@ -109,6 +109,8 @@ static const struct { const char *key, *name, *type, *help; } by_class[] = {
     { "inherited", "inherited_blocks", "gauge", "Blocks that were live at fork." },
     { "live", "live_blocks", "gauge", "Blocks in use." },
     { "live_bytes", "live_bytes", "gauge", "Bytes in use, in blocks' sizes." },
+    { "waste_bytes_estimate", "estimated_waste_bytes", "gauge",
+      "Bytes in use that nobody asked for, estimated from sampled requests." },
 };
 
 static void put_classes(const struct writer *w)
@@ -119,6 +121,8 @@ static void put_classes(const struct writer *w)
         put_head(w, by_class[f].name, by_class[f].type, by_class[f].help);
         json_array_foreach(w->processes, i, p) {
             json_array_foreach(json_object_get(p, "classes"), c, row) {
+                if (json_is_null(json_object_get(row, by_class[f].key)))
+                    continue;
                 fprintf(w->to, "hakmem_%s%s", by_class[f].name,
                         strcmp(by_class[f].type, "counter") ? "" : "_total");
                 put_labels(w, p, "class", str(row, "class"));

@@ -13,7 +13,7 @@ static json_t *class_row(const struct shm_snap *snap, unsigned cls)
     struct shm_sums s;
     const struct hak_class_desc *desc = &snap->seg->classes[cls];
     shm_sum_class(snap, SHM_ALL, cls, &s);
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                      "class", desc->name,
                      "size_max", desc->size_max ? json_u64(desc->size_max) : json_null(),
                      "allocs", json_u64(s.allocs), "frees", json_u64(s.frees),
@@ -23,7 +23,9 @@ static json_t *class_row(const struct shm_snap *snap, unsigned cls)
                      "remote_frees", json_u64(s.remote_frees),
                      "realloc_in_place", json_u64(s.realloc_in_place),
                      "inherited", json_u64(s.inherited),
-                     "live", json_u64(s.live), "live_bytes", json_u64(s.live_bytes));
+                     "live", json_u64(s.live), "live_bytes", json_u64(s.live_bytes),
+                     "waste_bytes_estimate",
+                     s.sampled_bytes ? json_u64(s.waste_bytes) : json_null());
 }
 
 static json_t *all_classes(const struct shm_snap *snap)
@@ -139,14 +141,21 @@ static const char *percent(uint64_t part, uint64_t whole, char buf[16])
     return buf;
 }
 
-static void print_class(const char *name, const json_t *size, const uint64_t v[7])
+static const char *known(const json_t *n, const char *before, char buf[24])
 {
-    char l0[16], l1[16], slow[16], max[24] = "-";
-    if (json_is_integer(size))
-        snprintf(max, sizeof max, "%lld", (long long)json_integer_value(size));
-    printf("%-5s %8s %14" PRIu64 " %14" PRIu64 " %11" PRIu64 " %14" PRIu64 " %6s %6s %6s\n", name,
-           max, v[0], v[1], v[2], v[3], percent(v[4], v[0], l0), percent(v[5], v[0], l1),
-           percent(v[6], v[0], slow));
+    strcpy(buf, "-");
+    if (json_is_integer(n))
+        snprintf(buf, 24, "%s%lld", before, (long long)json_integer_value(n));
+    return buf;
+}
+
+static void print_class(const char *name, const json_t *size, const uint64_t v[7],
+                        const json_t *waste)
+{
+    char l0[16], l1[16], slow[16], max[24], about[24];
+    printf("%-5s %8s %14" PRIu64 " %14" PRIu64 " %11" PRIu64 " %14" PRIu64 " %11s %6s %6s %6s\n",
+           name, known(size, "", max), v[0], v[1], v[2], v[3], known(waste, "~", about),
+           percent(v[4], v[0], l0), percent(v[5], v[0], l1), percent(v[6], v[0], slow));
 }
 
 static void print_classes(const json_t *classes)
@@ -156,16 +165,19 @@ static void print_classes(const json_t *classes)
     };
     uint64_t total[7] = { 0 };
     size_t i;
-    json_t *row;
-    printf("%-5s %8s %14s %14s %11s %14s %6s %6s %6s\n", "CLASS", "SIZE_MAX", "ALLOCS", "FREES",
-           "LIVE", "LIVE_BYTES", "L0%", "L1%", "SLOW%");
+    json_t *row, *waste = json_integer(0);
+    printf("%-5s %8s %14s %14s %11s %14s %11s %6s %6s %6s\n", "CLASS", "SIZE_MAX", "ALLOCS",
+           "FREES", "LIVE", "LIVE_BYTES", "WASTE", "L0%", "L1%", "SLOW%");
     json_array_foreach(classes, i, row) {
         uint64_t v[7];
         for (int k = 0; k < 7; k++)
             total[k] += v[k] = num(row, key[k]);
-        print_class(str(row, "class"), json_object_get(row, "size_max"), v);
+        const json_t *its = json_object_get(row, "waste_bytes_estimate");
+        json_integer_set(waste, json_integer_value(waste) + json_integer_value(its));
+        print_class(str(row, "class"), json_object_get(row, "size_max"), v, its);
     }
-    print_class("total", NULL, total);
+    print_class("total", NULL, total, waste);
+    json_decref(waste);
 }
 
 static void print_counters(const json_t *counters)

@@ -3,7 +3,7 @@
 #   cpp -P man/tables.h | awk -v libdir=/usr/lib -f man/tables.awk - man/hakmem.7.in
 #
 # First the rows, one a line, fields between bars; then the template, in which a line @knobs@,
-# @bins@, @bin_stat@, @thread_stat@, @hist@, @global_stat@, @walk_stat@, @probe@ or @key@ is replaced
+# @bins@, @bin_stat@, @sample_stat@, @thread_stat@, @hist@, @global_stat@, @walk_stat@, @probe@ or @key@ is replaced
 # by the rows of that table, and @libdir@ anywhere by the directory of the library.
 
 function field(i,   s) {

@@ -5,6 +5,7 @@
 #include "abi/knobs.def"
 
 #define BIN_STAT(id, name, help)            @bin_stat    | name | ""   | COUNTER | help
+#define SAMPLE_STAT(id, name, help)         @sample_stat | name | "bytes" | COUNTER | help
 #define THREAD_STAT(id, name, unit, help)   @thread_stat | name | unit | COUNTER | help
 #define HIST(id, name, help)                @hist        | name | "ns" | COUNTER | help
 #define GLOBAL_STAT(id, name, kind, unit, help) @global_stat | name | unit | kind | help

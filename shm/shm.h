@@ -102,9 +102,10 @@ struct shm_seg {
     struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that lie in the file */
     struct hak_bin_desc   *bins;     unsigned bin_count;
     struct hak_class_desc *classes;  unsigned class_count;
-    /* For the sums, looked up once: the call counters in the order of struct shm_sums, and the
-     * bytes of the tiers without a block size.  NULL: this library version has none. */
-    const struct hak_stat_desc *calls[8], *bytes[4], *ticks;
+    /* For the sums, looked up once: the call counters in the order of struct shm_sums, the bytes of
+     * the tiers without a block size, and those of sampled requests and their blocks.  NULL: this
+     * library version has none. */
+    const struct hak_stat_desc *calls[8], *bytes[4], *samples[2], *ticks;
     int      fd;
     bool     writable;          /* its file may be opened for writing */
     const uint8_t *map;         /* the whole file, read-only; only shm.c looks at it */
@@ -200,6 +201,8 @@ struct shm_sums {
     uint64_t live;              /* inherited + allocs - frees, at least 0; for a single slot it
                                  * means little: other threads may free what it allocated */
     uint64_t live_bytes;        /* in blocks' sizes */
+    uint64_t waste_bytes;       /* of these, what nobody asked for: an estimate from sampled requests */
+    uint64_t sampled_bytes;     /* bytes of the blocks those got; 0: none, nothing is known */
 };
 void shm_sum_bin(const struct shm_snap *snap, unsigned slot, unsigned bin, struct shm_sums *sums);
 void shm_sum_class(const struct shm_snap *snap, unsigned slot, unsigned cls, struct shm_sums *sums);

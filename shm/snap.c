@@ -19,6 +19,8 @@ enum { LARGE_ALLOC, LARGE_FREE, HUGE_ALLOC, HUGE_FREE, BYTES };
 static const char *const byte_names[BYTES] = {
     "large_alloc_bytes", "large_free_bytes", "huge_alloc_bytes", "huge_free_bytes",
 };
+enum { ASKED, GIVEN };
+static const char *const sample_names[] = { "sampled_request_bytes", "sampled_block_bytes" };
 _Static_assert(sizeof call_names / sizeof *call_names == CALLS, "a name each");
 _Static_assert(sizeof((struct shm_sums *)0)->calls == CALLS * 8, "a field each");
 
@@ -28,6 +30,8 @@ void shm_find_known(struct shm_seg *seg)
         seg->calls[i] = shm_stat(seg, HAK_SCOPE_BIN, call_names[i]);
     for (unsigned i = 0; i < BYTES; i++)
         seg->bytes[i] = shm_stat(seg, HAK_SCOPE_THREAD, byte_names[i]);
+    for (unsigned i = 0; i <= GIVEN; i++)
+        seg->samples[i] = shm_stat(seg, HAK_SCOPE_BIN, sample_names[i]);
     seg->ticks = shm_stat(seg, HAK_SCOPE_THREAD, "ticks");
 }
 
@@ -255,6 +259,16 @@ static uint64_t tier_bytes(const struct shm_snap *snap, unsigned slot, unsigned 
     return minus(shm_thread(snap, slot, bytes[0]), shm_thread(snap, slot, bytes[1]));
 }
 
+/* Live blocks waste as the sampled ones do. */
+static void estimate_waste(const struct shm_snap *snap, unsigned slot, unsigned bin, struct shm_sums *s)
+{
+    uint64_t asked = shm_bin(snap, slot, snap->seg->samples[ASKED], bin);
+    s->sampled_bytes = shm_bin(snap, slot, snap->seg->samples[GIVEN], bin);
+    if (s->sampled_bytes)
+        s->waste_bytes = (uint64_t)((double)s->live_bytes * (double)minus(s->sampled_bytes, asked)
+                                    / (double)s->sampled_bytes);
+}
+
 void shm_sum_bin(const struct shm_snap *snap, unsigned slot, unsigned bin, struct shm_sums *s)
 {
     *s = (struct shm_sums){ 0 };
@@ -271,6 +285,7 @@ void shm_sum_bin(const struct shm_snap *snap, unsigned slot, unsigned bin, struc
     s->live = minus(s->inherited + s->allocs, s->frees);
     const struct hak_bin_desc *desc = &snap->seg->bins[bin];
     s->live_bytes = desc->size ? s->live * desc->size : tier_bytes(snap, slot, desc->cls);
+    estimate_waste(snap, slot, bin, s);
 }
 
 static void add(struct shm_sums *to, const struct shm_sums *s)
@@ -282,6 +297,8 @@ static void add(struct shm_sums *to, const struct shm_sums *s)
     to->inherited += s->inherited;
     to->live += s->live;
     to->live_bytes += s->live_bytes;
+    to->waste_bytes += s->waste_bytes;
+    to->sampled_bytes += s->sampled_bytes;
 }
 
 /* Every bin, or those of one class. */

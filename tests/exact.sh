@@ -115,6 +115,18 @@ order usable 2
 stats "$tmp/b"
 is $(($(live_bytes "$tmp/b" huge) - $(live_bytes "$tmp/a" huge))) "$answer" 'live bytes of a huge block'
 
+# What was asked for, of the requests that took a slow path.
+stats "$tmp/a"
+order alloc 2 1300 500
+stats "$tmp/b"
+asked=$(counted sampled_request_bytes) given=$(counted sampled_block_bytes)
+is $((asked > 0 && asked * 1536 == given * 1300)) 1 "1,300 of 1,536 bytes are asked for ($asked of $given)"
+stats "$tmp/a"
+order alloc 2 100000 3
+stats "$tmp/b"
+is "$(counted sampled_request_bytes) $(counted sampled_block_bytes)" "300000 $((3 * 131072))" \
+   'every request of the large tier is a sample'
+
 ok 'every conservation law holds' "$hakctl" stats --check -p "$puppet"
 puppet_end
 done_testing

@@ -6,6 +6,7 @@
  *   allocs 60k = heap_v2_hits 10k + fast_cache_hits 30k + slow_allocs 20k
  *   frees  34k = heap_v2_pushes 8k + fast_cache_pushes 12k + slow_frees 10k + remote_frees 4k
  *   live   26k = used 44k - cached 15k (heap_v2 2k, fast_cache 10k, sll 3k) - batched k - queued 2k
+ *   sampled: 4k bytes given, 3k asked for, in every bin but C0's
  *   large: 3k allocs, k frees, 300000k bytes out, 100000k back; huge: the same, ten times the bytes
  */
 #ifndef TESTS_FIXTURE_H
@@ -54,6 +55,8 @@ static const struct hak_stat_desc fixture_stats[] = {
 #define AT(member) offsetof(struct hak_slot_full, member)
 #define BIN_STAT(id, name_, help_) { .name = name_, .help = help_, .scope = HAK_SCOPE_BIN,        \
     .offset = AT(row[0].id), .stride = sizeof(struct hak_row) },
+#define SAMPLE_STAT(id, name_, help_) { .name = name_, .unit = "bytes", .help = help_,             \
+    .scope = HAK_SCOPE_BIN, .offset = AT(sample[0].id), .stride = sizeof(struct hak_sample) },
 #define THREAD_STAT(id, name_, unit_, help_) { .name = name_, .unit = unit_, .help = help_,       \
     .scope = HAK_SCOPE_THREAD, .offset = AT(thread.id) },
 #define HIST(id, name_, help_) { .name = name_, .help = help_, .scope = HAK_SCOPE_HIST,           \
@@ -144,6 +147,8 @@ static void fixture_row(struct hak_slot_full *slot, unsigned bin, uint64_t k)
         .l1_pushes = 12 * k, .slow_frees = 10 * k, .remote_frees = 4 * k, .l0_leftover = 5 * k,
         .l0_flushed = k, .refilled = 50 * k, .returned = 5 * k, .drained = k,
     };
+    if (bin > 0)
+        slot->sample[bin] = (struct hak_sample){ .asked = 3 * k, .given = 4 * k };
     slot->walk[bin] = (struct hak_walk){
         .used = 44 * k, .l0 = 2 * k, .l1 = 10 * k, .sll = 3 * k, .batch = k, .queue = 2 * k,
         .l0_law = 2 * k, .cached_law = 15 * k, .used_law = 44 * k,

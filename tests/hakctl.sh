@@ -135,19 +135,19 @@ is "$(json 'd["knobs"][1] == dict(name="'$mask'", value=0xFE, default=0xFE, min=
 run stats
 is "$code|$(sed -n 1,16p <<<"$out")" "0|pid $pid (fixture_segment), running, libhakmem 9.8.7, 3 threads, generation 0, exact
 
-CLASS SIZE_MAX         ALLOCS          FREES        LIVE     LIVE_BYTES    L0%    L1%  SLOW%
-C0           8            360            204         163           1304   16.7   50.0   33.3
-C1          16            360            204         156           2496   16.7   50.0   33.3
-C2          32            360            204         156           4992   16.7   50.0   33.3
-C3          64            720            408         312          17472   16.7   50.0   33.3
-C4         128           1440            816         624          64896   16.7   50.0   33.3
-C5         256           1440            816         624         129792   16.7   50.0   33.3
-C6         512           1440            816         624         259584   16.7   50.0   33.3
-C7        1024           1440            816         624         519168   16.7   50.0   33.3
-mid      32768           7200           4080        3120       32188416   16.7   50.0   33.3
-large  1048576             18              6          12        1200000    0.0    0.0  100.0
-huge         -             18              6          12       12000000    0.0    0.0  100.0
-total        -          14796           8376        6427       46388120   16.6   49.9   33.5" 'stats: the table of classes'
+CLASS SIZE_MAX         ALLOCS          FREES        LIVE     LIVE_BYTES       WASTE    L0%    L1%  SLOW%
+C0           8            360            204         163           1304           -   16.7   50.0   33.3
+C1          16            360            204         156           2496        ~624   16.7   50.0   33.3
+C2          32            360            204         156           4992       ~1248   16.7   50.0   33.3
+C3          64            720            408         312          17472       ~4368   16.7   50.0   33.3
+C4         128           1440            816         624          64896      ~16224   16.7   50.0   33.3
+C5         256           1440            816         624         129792      ~32448   16.7   50.0   33.3
+C6         512           1440            816         624         259584      ~64896   16.7   50.0   33.3
+C7        1024           1440            816         624         519168     ~129792   16.7   50.0   33.3
+mid      32768           7200           4080        3120       32188416    ~8047104   16.7   50.0   33.3
+large  1048576             18              6          12        1200000           -    0.0    0.0  100.0
+huge         -             18              6          12       12000000           -    0.0    0.0  100.0
+total        -          14796           8376        6427       46388120    ~8296704   16.6   49.9   33.5" 'stats: the table of classes'
 like "$out" $'\nheap_v2_hits +2460\nfast_cache_hits +7380\nslow_allocs +4956\n' 'stats: counters'
 like "$out" $'\nsuperslabs_peak +11\n' 'stats: those of the process too'
 like "$out" $'\nrefill +120 +<64 +<2048 +<2048\n' 'stats: latencies'
@@ -160,9 +160,11 @@ is "$(json '0 < d["uptime_ns"] < 600e9, abs(d["time_ns"] - __import__("time").ti
     '(True, True)' 'stats -j: times'
 is "$(json '[c["class"] for c in d["classes"]]')" \
     "['C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C7', 'mid', 'large', 'huge']" 'stats -j: classes'
-is "$(json 'd["classes"][0] == {"class": "C0", "size_max": 8, "allocs": 360, "frees": 204, "heap_v2_hits": 60, "fast_cache_hits": 180, "slow_allocs": 120, "remote_frees": 24, "realloc_in_place": 0, "inherited": 7, "live": 163, "live_bytes": 1304}')" \
+is "$(json 'd["classes"][0] == {"class": "C0", "size_max": 8, "allocs": 360, "frees": 204, "heap_v2_hits": 60, "fast_cache_hits": 180, "slow_allocs": 120, "remote_frees": 24, "realloc_in_place": 0, "inherited": 7, "live": 163, "live_bytes": 1304, "waste_bytes_estimate": None}')" \
     True 'stats -j: a class'
 is "$(json 'd["classes"][10]["size_max"], d["classes"][10]["live_bytes"]')" '(None, 12000000)' 'stats -j: huge'
+is "$(json '[c["waste_bytes_estimate"] for c in d["classes"]][:3]')" '[None, 624, 1248]' \
+    'stats -j: waste where something was sampled'
 is "$(json 'd["counters"]["ticks"], d["counters"]["remote_frees"], d["counters"]["superslabs_live"]')" \
     '(42, 984, 7)' 'stats -j: counters'
 is "$(json 'd["latencies"]["refill"][5], d["latencies"]["refill"][10], sum(d["latencies"]["refill"])')" \

@@ -243,8 +243,8 @@ for member in allocs frees heap_v2_hits fast_cache_hits slow_allocs remote_frees
     is "$(check_metrics "sum_of('${member}_total') == sum(c['$member'] for p in d for c in p['classes'])")" \
         'True True' "$member: the sums of both are those of -j stats"
 done
-for member in live_bytes:live_bytes live:live_blocks inherited:inherited_blocks; do
-    is "$(check_metrics "sum_of('${member#*:}') == sum(c['${member%:*}'] for p in d for c in p['classes'])")" \
+for member in live_bytes:live_bytes live:live_blocks inherited:inherited_blocks waste_bytes_estimate:estimated_waste_bytes; do
+    is "$(check_metrics "sum_of('${member#*:}') == sum(c['${member%:*}'] or 0 for p in d for c in p['classes'])")" \
         'True True' "${member%:*}: likewise"
 done
 is "$(check_metrics "[n for n in d[0]['counters'] if n not in d[0]['classes'][0] and

@@ -44,7 +44,7 @@ done < <(rows "$HAK_SRC/abi/knobs.def" KNOB)
 is "$knobs" "$(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def")" 'every row of knobs.def was looked at'
 
 stats=0
-for kind in BIN_STAT THREAD_STAT HIST GLOBAL_STAT WALK_STAT; do
+for kind in BIN_STAT SAMPLE_STAT THREAD_STAT HIST GLOBAL_STAT WALK_STAT; do
     while IFS= read -r row; do
         stats=$((stats + 1))
         name=$(sed -E 's/^[^"]*"([^"]*)".*/\1/' <<<"$row")
@@ -53,7 +53,7 @@ for kind in BIN_STAT THREAD_STAT HIST GLOBAL_STAT WALK_STAT; do
         has "$help" "$name: help"
     done < <(rows "$HAK_SRC/abi/stats.def" $kind)
 done
-is "$stats" "$(grep -cE '^(BIN_STAT|THREAD_STAT|HIST|GLOBAL_STAT|WALK_STAT)\(' "$HAK_SRC/abi/stats.def")" \
+is "$stats" "$(grep -cE '^(BIN_STAT|SAMPLE_STAT|THREAD_STAT|HIST|GLOBAL_STAT|WALK_STAT)\(' "$HAK_SRC/abi/stats.def")" \
     'every row of stats.def was looked at'
 probes=$(text "$HAK_BUILD/man/hakmem-probes.7")
 points=0

@@ -20,6 +20,8 @@
     { name_, unit_, help_, HAK_SCOPE_THREAD, HAK_COUNTER, SLOT_AT(thread.id), 0 },
 #define BIN_STAT(id, name_, help_) \
     { name_, "", help_, HAK_SCOPE_BIN, HAK_COUNTER, SLOT_AT(row[0].id), sizeof(struct hak_row) },
+#define SAMPLE_STAT(id, name_, help_) \
+    { name_, "bytes", help_, HAK_SCOPE_BIN, HAK_COUNTER, SLOT_AT(sample[0].id), sizeof(struct hak_sample) },
 #define HIST(id, name_, help_) \
     { name_, "ns", help_, HAK_SCOPE_HIST, HAK_COUNTER, SLOT_AT(hist.id), 0 },
 #define WALK_STAT(id, name_, help_) \
@@ -30,6 +32,7 @@ static const struct hak_stat_desc stat_table[] = {
 #undef GLOBAL_STAT
 #undef THREAD_STAT
 #undef BIN_STAT
+#undef SAMPLE_STAT
 #undef HIST
 #undef WALK_STAT
 
@@ -39,12 +42,14 @@ static const struct hak_stat_desc stat_table[] = {
 #define GLOBAL_STAT(id, name, kind, unit, help) FITS(name, unit, help)
 #define THREAD_STAT(id, name, unit, help)       FITS(name, unit, help)
 #define BIN_STAT(id, name, help)                FITS(name, "", help)
+#define SAMPLE_STAT(id, name, help)             FITS(name, "bytes", help)
 #define HIST(id, name, help)                    FITS(name, "ns", help)
 #define WALK_STAT(id, name, help)               FITS(name, "", help)
 #include "abi/stats.def"
 #undef GLOBAL_STAT
 #undef THREAD_STAT
 #undef BIN_STAT
+#undef SAMPLE_STAT
 #undef HIST
 #undef WALK_STAT
 

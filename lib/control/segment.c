@@ -37,6 +37,8 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+_Static_assert(sizeof(struct hak_slot_full) <= HAK_SLOT_BYTES, "a slot has room for all counters");
+
 #define SLOTS_MOST   16384
 #define CHUNK_SLOTS  64
 #define EINTR_MAX    100

@@ -416,6 +416,8 @@ void *heap_refill(size_t n, struct heap *h)
     p = refill(h, bin);
     if (unlikely(!p) && heap_purge())                   /* no memory: give up what others could use */
         p = refill(h, bin);
+    if (likely(p != NULL))
+        sample(&h->slot, bin, n, bin_info[bin].size);
     heap_leave(h);
     return likely(p != NULL) ? p : heap_no_memory();
 }

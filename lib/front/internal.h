@@ -44,6 +44,14 @@ void l1_trim(struct heap *h, unsigned bin, unsigned n);
 /* Gives the empty slabs that a bin keeps, beyond `keep`, back to the pool. */
 void empties_trim(struct heap *h, unsigned bin, unsigned keep);
 
+/* What was asked for and what was given, of a request that comes by a slow path: internal waste is
+ * estimated from these.  `row`: its bin, or that of its tier. */
+hak_inline void sample(struct hak_slot_full *slot, unsigned row, size_t asked, size_t given)
+{
+    COUNT(slot->sample[row].asked, asked);
+    COUNT(slot->sample[row].given, given);
+}
+
 void avail_remove(struct heap *h, struct slab *slab);
 void avail_push(struct heap *h, struct slab *slab);
 void full_remove(struct heap *h, struct slab *slab);

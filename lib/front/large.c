@@ -22,6 +22,7 @@ static void *take_slabs(struct hak_slot_full *slot, size_t n, bool *zero)
         *zero = slab->clean;
     COUNT(slot->row[HAK_ROW_LARGE].slow_allocs, 1);
     COUNT(slot->thread.large_alloc_bytes, slab->run * SLAB_SIZE);
+    sample(slot, HAK_ROW_LARGE, n, slab->run * SLAB_SIZE);
     return slab->base;
 }
 
@@ -37,6 +38,7 @@ static void *take_mapping(struct hak_slot_full *slot, size_t n, size_t align, bo
         *zero = fresh;
     COUNT(slot->row[HAK_ROW_HUGE].slow_allocs, 1);
     COUNT(slot->thread.huge_alloc_bytes, bytes);
+    sample(slot, HAK_ROW_HUGE, n, bytes);
     return p;
 }
 

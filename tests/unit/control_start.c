@@ -155,6 +155,10 @@ static int describes_counters(void)
     need((d = row(&s, nm, he, HAK_SCOPE_BIN)) && d->stride == sizeof(struct hak_row));           \
     need(d->offset == offsetof(struct hak_slot_full, row[0].id) && d->kind == HAK_COUNTER);      \
     rows++;
+#define SAMPLE_STAT(id, nm, he)                                                                  \
+    need((d = row(&s, nm, he, HAK_SCOPE_BIN)) && d->stride == sizeof(struct hak_sample));        \
+    need(d->offset == offsetof(struct hak_slot_full, sample[0].id) && !strcmp(d->unit, "bytes"));\
+    rows++;
 #define HIST(id, nm, he)                                                                         \
     need((d = row(&s, nm, he, HAK_SCOPE_HIST)) && d->stride == 0 && !strcmp(d->unit, "ns"));     \
     need(d->offset == offsetof(struct hak_slot_full, hist.id));                                  \
@@ -167,6 +171,7 @@ static int describes_counters(void)
 #undef GLOBAL_STAT
 #undef THREAD_STAT
 #undef BIN_STAT
+#undef SAMPLE_STAT
 #undef HIST
 #undef WALK_STAT
     need(s.h->stat_count == rows && s.h->stat_size == sizeof *d);
