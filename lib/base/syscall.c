@@ -8,6 +8,8 @@
 #include "abi/call.h"
 #include "lib/base/hooks.h"
 
+const void *sys_where;
+
 /* Sanitizers must see what is mapped and unmapped: under them libc makes the calls. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 
@@ -47,9 +49,10 @@ static long call(long nr, const char *what, long a, long b, long c, long d, long
     register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
     register uint64_t tag __asm__("rbx") = HAK_CALL_TAG;
     register const char *why __asm__("r12") = what;
+    register const void *where __asm__("r13") = sys_where;
 
     __asm__ volatile("syscall" : "+a"(nr)
-                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9), "r"(tag), "r"(why)
+                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9), "r"(tag), "r"(why), "r"(where)
                      : "rcx", "r11", "memory");
     return nr;
 }
@@ -62,9 +65,11 @@ static long call(long nr, const char *what, long a, long b, long c, long d, long
                   x2 __asm__("x2") = c, x3 __asm__("x3") = d, x4 __asm__("x4") = e, x5 __asm__("x5") = f;
     register uint64_t tag __asm__("x9") = HAK_CALL_TAG;
     register const char *why __asm__("x10") = what;
+    register const void *where __asm__("x11") = sys_where;
 
     __asm__ volatile("svc 0" : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5), "r"(tag), "r"(why)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5), "r"(tag), "r"(why),
+                       "r"(where)
                      : "memory");
     return x0;
 }

@@ -9,6 +9,9 @@
 
 #include "lib/base/base.h"
 
+/* What the mark says of where blocks are (abi/call.h); set once, before there are any. */
+extern const void *sys_where;
+
 void *sys_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset);  /* NULL: failed */
 void *sys_mremap(void *p, size_t bytes, size_t new_bytes, int flags, void *to);     /* NULL: failed */
 int   sys_munmap(void *p, size_t bytes);

@@ -14,6 +14,7 @@
 #ifndef HAK_ADDRESS_H
 #define HAK_ADDRESS_H
 
+#include "abi/call.h"
 #include "lib/base/base.h"
 
 #define ADDRESS_BITS 48
@@ -35,6 +36,12 @@ struct address_table {
 };
 
 extern struct address_table address_table;
+
+/* Tracers read it, as abi/call.h says. */
+_Static_assert(HAK_CALL_LEAF_SHIFT == LEAF_SHIFT && HAK_CALL_UNIT_SHIFT == SS_SHIFT &&
+               HAK_CALL_LEAF == offsetof(struct address_table, none) &&
+               HAK_CALL_UNITS == offsetof(struct address_leaf, unit) &&
+               1u << HAK_CALL_UNIT_BITS == LEAF_UNITS, "the table is that of abi/call.h");
 
 hak_inline struct address_leaf *address_leaf_of(uintptr_t a)    /* a < 2^ADDRESS_BITS */
 {

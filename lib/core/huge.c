@@ -12,7 +12,7 @@ enum huge_state { HUGE_UNUSED, HUGE_USED, HUGE_CACHED };
 /* One a mapping; never freed, used again.  `state` moves USED -> CACHED by compare-exchange of the
  * one who frees the block; all else happens under the lock. */
 struct huge {
-    char *base;
+    char *base;                         /* first, and then its length: abi/call.h */
     size_t bytes;
     _Atomic uint32_t state;
     uint32_t freed_ms;
@@ -20,6 +20,8 @@ struct huge {
     struct huge *next;                  /* in `cached`, newest first, or in `unused` */
     struct huge *all;                   /* every one ever made */
 };
+
+_Static_assert(offsetof(struct huge, base) == 0 && offsetof(struct huge, bytes) == 8, "abi/call.h says so");
 
 static struct lock huge_lock = { .name = "huge" };
 static struct huge *cached, *unused, *all;
@@ -37,6 +39,13 @@ static struct huge *huge_of(const void *p)
     struct huge *g = unit & UNIT_HUGE ? (struct huge *)(unit & ~UNIT_HUGE) : NULL;
 
     return g && g->base == p ? g : NULL;
+}
+
+/* Leads every unit of [from, to) of a mapping to `unit`, so that an address in its middle is known too. */
+static void set_units(const char *base, size_t from, size_t to, uintptr_t unit)
+{
+    for (size_t at = round_up(from, SS_SIZE); at < to; at += SS_SIZE)
+        address_set_unit((uintptr_t)base + at, unit);
 }
 
 static void map_counted(const struct huge *g, uint64_t start, size_t more)
@@ -61,7 +70,7 @@ static void drop(struct huge *g)
 
     g->base = NULL;
     atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
-    address_set_unit((uintptr_t)base, 0);
+    set_units(base, 0, g->bytes, 0);
     os_unmap(base, g->bytes);
     uint64_t ns = os_now_ns() - start;
     hak_hist_add(slot->hist.os_unmap, ns);
@@ -122,13 +131,13 @@ static struct huge *map_new(size_t bytes, size_t align)
     if (!base)
         return NULL;
     lock_take(&huge_lock, hak_my_slot());
-    struct huge *g = address_reserve((uintptr_t)base, 1) ? new_struct() : NULL;
+    struct huge *g = address_reserve((uintptr_t)base, bytes) ? new_struct() : NULL;
     if (g) {
         g->bytes = bytes;
         g->base = base;
         g->grown = false;
         atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
-        address_set_unit((uintptr_t)base, (uintptr_t)g | UNIT_HUGE);
+        set_units(base, 0, bytes, (uintptr_t)g | UNIT_HUGE);
     }
     lock_drop(&huge_lock);
     if (!g)
@@ -206,6 +215,22 @@ static void resized(struct huge *g, size_t need, uint64_t start)
     g->grown = true;
 }
 
+/* What it gives up may be another's as soon as the kernel has it: its units go first. */
+static bool resize_in_place(struct huge *g, size_t need)
+{
+    uintptr_t unit = (uintptr_t)g | UNIT_HUGE;
+
+    if (!address_reserve((uintptr_t)g->base, need))
+        return false;
+    set_units(g->base, need, g->bytes, 0);
+    bool done = os_resize(g->base, g->bytes, need);
+    if (done)
+        set_units(g->base, g->bytes, need, unit);
+    else
+        set_units(g->base, need, g->bytes, unit);
+    return done;
+}
+
 void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
 {
     struct huge *g = huge_of(p);
@@ -216,22 +241,22 @@ void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
     *bytes = need;
     if (need == g->bytes)
         return p;
-    if (os_resize(p, g->bytes, need)) {
+    if (resize_in_place(g, need)) {
         resized(g, need, start);
         return p;
     }
     char *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
     if (!to)
         return NULL;
-    address_set_unit((uintptr_t)p, 0);                  /* first: p may be another's as soon as it is free */
-    if (!address_reserve((uintptr_t)to, 1) || !os_move(p, g->bytes, to, need)) {
-        address_set_unit((uintptr_t)p, (uintptr_t)g | UNIT_HUGE);
+    set_units(p, 0, g->bytes, 0);
+    if (!address_reserve((uintptr_t)to, need) || !os_move(p, g->bytes, to, need)) {
+        set_units(p, 0, g->bytes, (uintptr_t)g | UNIT_HUGE);
         os_unmap(to, need);
         return NULL;
     }
     lock_take(&huge_lock, hak_my_slot());
     g->base = to;
-    address_set_unit((uintptr_t)to, (uintptr_t)g | UNIT_HUGE);
+    set_units(to, 0, need, (uintptr_t)g | UNIT_HUGE);
     lock_drop(&huge_lock);
     resized(g, need, start);
     return to;

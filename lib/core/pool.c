@@ -2,6 +2,7 @@
 #include "lib/core/pool.h"
 #include "lib/base/lock.h"
 #include "lib/base/os.h"
+#include "lib/base/syscall.h"
 #include "lib/base/usdt.h"
 #include "lib/core/hint.h"
 #include "lib/core/huge.h"
@@ -41,6 +42,7 @@ void pool_init(const union hak_knobs *knobs)
 {
     pool_per_class = knobs->pool_per_class;
     thp_from = knobs->os_thp;
+    sys_where = &address_table;
     atomic_store_explicit(&core_now_ms, (uint32_t)(os_now_ns() / 1000000), memory_order_relaxed);
 }
 

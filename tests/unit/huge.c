@@ -165,6 +165,10 @@ static void test_resize(void)
     ok(q == p && old == 8 * MIB && bytes == 5 * MIB, "smaller: in place");
     ok(huge_bytes(p) == 5 * MIB && filled(p, 5 * MIB, 1), "with what was in it");
     is(GLOBAL(mapped), 5 * MIB, "the rest is the kernel's");
+    ok(address_unit((uintptr_t)p) && address_unit((uintptr_t)p + 5 * MIB - 1) == address_unit((uintptr_t)p),
+       "each 2 MiB of it is known to be its");
+    is(address_unit((uintptr_t)p + 6 * MIB), 0, "none of the rest");
+    is(huge_bytes(p + 2 * MIB), 0, "an address in its middle is no block");
     q = huge_resize(p, 6 * MIB, &old, &bytes);
     ok(q && old == 5 * MIB && bytes == 6 * MIB && huge_bytes(q) == 6 * MIB, "larger");
     ok(filled(q, 5 * MIB, 1) && zeroed(q + 5 * MIB, MIB), "with zeroes behind what was in it");
@@ -178,6 +182,8 @@ static void test_resize(void)
     ok(filled(q, 5 * MIB, 1) && zeroed(q + 6 * MIB, 64 * MIB), "with what was in it");
     is(huge_bytes(p), 0, "the old address is no block");
     is(address_unit((uintptr_t)p), 0, "and nobody's");
+    is(address_unit((uintptr_t)p + 4 * MIB), 0, "nor what was behind it");
+    ok(address_unit((uintptr_t)q + 70 * MIB - 1) == address_unit((uintptr_t)q), "the new ones are its to the end");
     is(GLOBAL(mapped), 70 * MIB, "70 megabytes are mapped");
     if (wall != MAP_FAILED)
         munmap(wall, os_page);
