@@ -107,10 +107,25 @@ static void stop_here(void)
 
 /* Runs fn in a child, which does the same thing again and again between two stop_here(), and has a
  * handler of SIGUSR1 that ends by stop_here().  The handler interrupts it after `first`
- * instructions and then every EVERYth, which is more than its way back takes; `first` goes from 1
- * to EVERY in so many passes.  Counts the interruptions.  0, how the child ended if it did, or -1:
- * *why this can't be done here. */
+ * instructions and then every EVERYth, which is more than its way back takes, or it would not get
+ * on; `first` goes from 1 to EVERY in so many passes.  Counts the interruptions.  0, how the child
+ * ended if it did, or -1: *why this can't be done here.
+ *
+ * A signal that came while the child steps over its own stop, or while the handler is on its way
+ * back, would arrive later than its sender thinks: it waits for an instruction at which the child
+ * says that it may come, and at which it isn't blocked. */
 #define EVERY 128
+
+__attribute__((unused)) static volatile long interruptible;     /* the child's own */
+
+static bool may_come(pid_t pid, int sig)
+{
+    uint64_t blocked = 0;
+
+    return ptrace(PTRACE_PEEKDATA, pid, &interruptible, 0) == 1
+        && ptrace(PTRACE_GETSIGMASK, pid, sizeof blocked, &blocked) == 0
+        && !(blocked >> (sig - 1) & 1);
+}
 
 static bool step_once(pid_t pid, int sig, int *status)
 {
@@ -122,7 +137,7 @@ static bool step_once(pid_t pid, int sig, int *status)
 static bool interrupt_once(pid_t pid, int first, int *status, long *interrupted)
 {
     for (int left = first; step_once(pid, 0, status) && WSTOPSIG(*status) == SIGTRAP; )
-        if (--left == 0) {
+        if (--left <= 0 && may_come(pid, SIGUSR1)) {
             if (!step_once(pid, SIGUSR1, status) || WSTOPSIG(*status) != SIGSTOP)
                 return false;
             left = EVERY;

@@ -438,7 +438,9 @@ static void tick_and_fork(void)
     for (;;) {
         seg_set(&s, "tiny.bump_chunk", value = 1 + value % 250);
         stop_here();
+        interruptible = 1;
         hak_tick(&o);
+        interruptible = 0;
         stop_here();
         if (is_child)
             work_on(&o);

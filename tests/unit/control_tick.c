@@ -512,7 +512,9 @@ static void tick_and_tick(void)
             o.epoch = 0;
         }
         stop_here();
+        interruptible = 1;
         bool new = hak_tick(&o);
+        interruptible = 0;
         stop_here();
         if (new && !fits(&o))
             _exit(2);
