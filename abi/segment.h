@@ -130,22 +130,28 @@ struct hak_seg_header {
     uint32_t inherited_off;                 /* from state_off: uint64_t[bin_count], blocks live at fork */
 };
 
-/* One of the two value arrays is in force or was last asked for; the low bit of the generation
- * selects it.  To set: take the OFD lock; copy the base to values[~g & 1]; edit that; fill in
- * writer_* and revert_ns; store generation g + 1 (release).  The base is state.values where
- * state.examined == g (what was refused or has been reverted is gone), else values[g & 1], a
- * request that no thread has looked at yet.  In generation 0, values[0] holds the values at start.
- * Only what differs from the values in force is a change.
+/* Who wrote a request.
  *
  * revert_ns: CLOCK_BOOTTIME after which the library puts back, by itself and at its first tick, the
  * values that this generation replaced; 0: never.  A later generation without one cancels it; one
  * that has its own takes it over: what is put back then is what the first of them replaced. */
+struct hak_writer {
+    int32_t  pid;  uint32_t uid;
+    uint64_t ns;                            /* CLOCK_REALTIME */
+    uint64_t revert_ns;
+};
+
+/* One of the two value arrays is in force or was last asked for; the low bit of the generation
+ * selects it.  To set: take the OFD lock; copy the base to values[~g & 1]; edit that; fill in
+ * writer[~g & 1]; store generation g + 1 (release).  The base is state.values where
+ * state.examined == g (what was refused or has been reverted is gone), else values[g & 1], a
+ * request that no thread has looked at yet.  In generation 0, values[0] holds the values at start.
+ * Only what differs from the values in force is a change.  tests/model/generation.pml shows that
+ * nobody takes a mixture of two requests, whenever a tool dies. */
 struct hak_control {
     uint64_t generation;
     uint64_t values[2][HAK_VALUES_MAX];
-    int32_t  writer_pid;  uint32_t writer_uid;
-    uint64_t writer_ns;                     /* CLOCK_REALTIME */
-    uint64_t revert_ns;
+    struct hak_writer writer[2];            /* as values: a pending request keeps its own */
     uint64_t purge;                         /* a change asks for a purge; done by the next tick */
     uint64_t walk;                          /* a change asks every thread to walk its state */
 };

@@ -205,14 +205,10 @@ static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count
         changes[i].old = state.values[changes[i].knob->index];
         values[changes[i].knob->index] = changes[i].value;
     }
-    struct { int32_t pid; uint32_t uid; } writer = { getpid(), geteuid() };
-    uint64_t now = shm_clock_ns(CLOCK_REALTIME), revert = 0;
+    struct hak_writer writer = { getpid(), geteuid(), shm_clock_ns(CLOCK_REALTIME), 0 };
     if (revert_ms)
-        revert = shm_clock_ns(CLOCK_BOOTTIME) + revert_ms * UINT64_C(1000000);
-    bool whole = PUT(seg, values[next & 1], values) && PUT(seg, writer_ns, &now)
-        && PUT(seg, revert_ns, &revert)
-        && shm_copy_in(&seg->control->writer_pid, &writer, sizeof writer);
-    if (!whole)
+        writer.revert_ns = shm_clock_ns(CLOCK_BOOTTIME) + revert_ms * UINT64_C(1000000);
+    if (!PUT(seg, values[next & 1], values) || !PUT(seg, writer[next & 1], &writer))
         return cut_off(err);
     code = read_truth(seg, &again, err);
     *fresh = !code && again.seq == state.seq;

@@ -93,7 +93,8 @@ static void plausible(uint64_t *seed)
                        : d->min + rnd(seed) % (d->max - d->min + 1);
             c->values[array][d->index] = rnd(seed) % 100 ? v : rnd(seed);
         }
-    c->revert_ns = rnd(seed) % 2 ? 0 : rnd(seed) % 4 ? 1 : rnd(seed);
+    for (int array = 0; array < 2; array++)
+        c->writer[array].revert_ns = rnd(seed) % 2 ? 0 : rnd(seed) % 4 ? 1 : rnd(seed);
     c->walk++;
     c->purge += rnd(seed) % 50 == 0;
     __atomic_store_n(&c->generation, rnd(seed), __ATOMIC_RELEASE);

@@ -171,10 +171,7 @@ static uint64_t seg_set(const struct seg *s, const char *name, uint64_t value)
     uint64_t *next = c->values[~g & 1];
     memcpy(next, base, sizeof c->values[0]);
     next[seg_knob(s, name)->index] = value;
-    c->writer_pid = getpid();
-    c->writer_uid = getuid();
-    c->writer_ns = 0;
-    c->revert_ns = 0;
+    c->writer[~g & 1] = (struct hak_writer){ getpid(), getuid(), 0, 0 };
     __atomic_store_n(&c->generation, g + 1, __ATOMIC_RELEASE);
     return g + 1;
 }

@@ -63,7 +63,7 @@ fields() {  # STRUCT: how many the header declares, padding left out
     ${CC:-cc} -fpreprocessed -dD -E "$HAK_SRC/abi/segment.h" | sed -n "/^struct $1 {/,/^}/ { /^ /p }" | tr ';' '\n' |
         sed -E 's/^ *(char|u?int[0-9]+_t|struct [a-z_]+) *//' | tr ',' '\n' | grep -E '[a-z]' | grep -cvE '^ *pad'
 }
-for struct in seg_header knob_desc stat_desc bin_desc class_desc state origin_rec slot control trace_record; do
+for struct in seg_header knob_desc stat_desc bin_desc class_desc state origin_rec slot writer control trace_record; do
     struct=hak_$struct
     is "$(sed -n "s,^/\* $struct: \([0-9]*\) \*/\$,\1,p" "$tmp/document.c")" "$(fields $struct)" \
         "every field of $struct is in the document"

@@ -165,11 +165,14 @@ static bool request_read(struct request *r)
     const struct hak_control *c = seg.control;
 
     r->generation = get(c->generation);
+    unsigned which = r->generation & 1;
+    const struct hak_writer *w = &c->writer[which];
+
     for (unsigned i = 0; i < HAK_KNOBS; i++)
-        r->knobs.values[i] = get(c->values[r->generation & 1][i]);
-    r->writer = (struct hak_origin_rec){ .from = HAK_FROM_CONTROL, .pid = get(c->writer_pid),
-                                         .uid = get(c->writer_uid), .ns = get(c->writer_ns) };
-    r->revert_ns = get(c->revert_ns);
+        r->knobs.values[i] = get(c->values[which][i]);
+    r->writer = (struct hak_origin_rec){ .from = HAK_FROM_CONTROL, .pid = get(w->pid), .uid = get(w->uid),
+                                         .ns = get(w->ns) };
+    r->revert_ns = get(w->revert_ns);
     return get(c->generation) == r->generation;
 }
 

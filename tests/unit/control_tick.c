@@ -12,8 +12,8 @@ static void start(void)
     seg_own(&s);
 }
 
-/* Asks for a value, to be put back after `revert` (CLOCK_BOOTTIME). */
-static uint64_t ask_until(const char *name, uint64_t value, uint64_t revert)
+/* All of a set but its last store, which makes it one: the generation that it would be. */
+static uint64_t write_set(const char *name, uint64_t value, uint64_t revert)
 {
     struct hak_control *c = s.control;
     uint64_t g = c->generation;
@@ -21,12 +21,17 @@ static uint64_t ask_until(const char *name, uint64_t value, uint64_t revert)
     memcpy(c->values[~g & 1], s.state->examined == g ? s.state->values : c->values[g & 1],
            sizeof c->values[0]);
     c->values[~g & 1][seg_knob(&s, name)->index] = value;
-    c->writer_pid = getpid();
-    c->writer_uid = 1234;
-    c->writer_ns = 5678;
-    c->revert_ns = revert;
-    __atomic_store_n(&c->generation, g + 1, __ATOMIC_RELEASE);
+    c->writer[~g & 1] = (struct hak_writer){ getpid(), 1234, 5678, revert };
     return g + 1;
+}
+
+/* Asks for a value, to be put back after `revert` (CLOCK_BOOTTIME). */
+static uint64_t ask_until(const char *name, uint64_t value, uint64_t revert)
+{
+    uint64_t g = write_set(name, value, revert);
+
+    __atomic_store_n(&s.control->generation, g, __ATOMIC_RELEASE);
+    return g;
 }
 
 static uint64_t ask(const char *name, uint64_t value)
@@ -101,6 +106,21 @@ static int refused(void)
     need(hak_tick(&o) && o.generation == g && o.knobs.front_direct == !DEFAULT(front_direct));
     need(o.knobs.heap_v2_class_mask == DEFAULT(heap_v2_class_mask));
     need(o.knobs.sll_drain_interval == DEFAULT(sll_drain_interval));
+    return 0;
+}
+
+/* A tool that dies before its last store has changed nothing of the request before it. */
+static int writer_dies(void)
+{
+    struct hak_orders o = { 0 };
+
+    start();
+    uint64_t g = ask("tiny.front_direct", !DEFAULT(front_direct));
+    write_set("tiny.bump_chunk", 9, 1);
+    s.control->writer[~g & 1].pid = 99;
+    need(hak_tick(&o) && o.generation == g && o.knobs.front_direct == !DEFAULT(front_direct));
+    need(o.knobs.bump_chunk == DEFAULT(bump_chunk) && s.state->revert_ns == 0);
+    need(origin("tiny.front_direct")->pid == getpid() && s.state->epoch == 2);
     return 0;
 }
 
@@ -266,8 +286,10 @@ static void scribble(uint64_t *seed, unsigned round)
                 v = range[i].max + 1;
             __atomic_store_n(&c->values[a][i], v, __ATOMIC_RELAXED);
         }
-    uint64_t revert = rnd(seed) % 3 ? now_ns(CLOCK_BOOTTIME) + rnd(seed) % 1000000 : 0;
-    __atomic_store_n(&c->revert_ns, revert, __ATOMIC_RELAXED);
+    for (unsigned a = 0; a < 2; a++) {
+        uint64_t revert = rnd(seed) % 3 ? now_ns(CLOCK_BOOTTIME) + rnd(seed) % 1000000 : 0;
+        __atomic_store_n(&c->writer[a].revert_ns, revert, __ATOMIC_RELAXED);
+    }
     __atomic_fetch_add(&c->generation, 1, __ATOMIC_RELAXED);
 }
 
@@ -607,6 +629,7 @@ int main(void)
 {
     CASE("a set is accepted, published and learned, with its origin", accepted);
     CASE("bad sets are refused as a whole, with the reason", refused);
+    CASE("a tool that dies before its last store", writer_dies);
     CASE("generations that wrap and jump", backwards);
     CASE("purge and walk requests are passed on; a purge is reported", purge_and_walk);
     CASE("a revert comes at the first tick after its time", revert_on_time);

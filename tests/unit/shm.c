@@ -144,16 +144,17 @@ static void test_set(void)
     is(f->control.values[0][MASK], 0xFE, "the other one is as it was");
     is(memcmp(f->control.values[1] + MASK + 1, f->control.values[0] + MASK + 1,
               (HAK_VALUES_MAX - MASK - 1) * 8), 0, "all else is equal");
-    is(f->control.writer_pid, getpid(), "who wrote it");
-    is(f->control.writer_uid, geteuid(), "by which uid");
-    is(f->control.revert_ns, 0, "no revert");
+    is(f->control.writer[1].pid, getpid(), "who wrote it");
+    is(f->control.writer[1].uid, geteuid(), "by which uid");
+    is(f->control.writer[1].revert_ns, 0, "no revert");
 
     is(set(seg, "tiny.inline_sll", 1, 5000, &ack, &old), 0, "a second one, before a look");
     is(f->control.generation, 2, "generation 2");
     is(f->control.values[0][MASK], 0xE, "contains the pending first");
     is(f->control.values[0][INLINE], 1, "and its own");
-    ok(f->control.revert_ns >= now + 5000000000 && f->control.revert_ns < now + 65000000000,
+    ok(f->control.writer[0].revert_ns >= now + 5000000000 && f->control.writer[0].revert_ns < now + 65000000000,
        "the time of the revert");
+    is(f->control.writer[1].revert_ns, 0, "is not the first's");
 
     /* Refused: the third starts from what is in force. */
     f->state.state.examined = f->state.state.refused = 2;
@@ -161,7 +162,7 @@ static void test_set(void)
     is(f->control.values[1][MASK], 0xFE, "is without what was refused");
     is(f->control.values[1][INLINE], 0, "all of it");
     is(f->control.values[1][HAK_KNOB_bump_chunk], 9, "and has its own");
-    is(f->control.revert_ns, 0, "and cancels the revert");
+    is(f->control.writer[1].revert_ns, 0, "and cancels the revert");
 
     struct shm_change startup = { .knob = shm_knob(seg, "os.thp"), .value = 1 };
     is(shm_set(seg, &startup, 1, 0, 0, &ack, &err), SHM_EREFUSED, "a startup knob");
