@@ -17,6 +17,8 @@
  *      | control page       | requests: written by tools alone; the library maps it read-only
  *      +--------------------+ trace_off      (page aligned)
  *      | trace ring         | made when trace.ring is first on
+ *      +--------------------+ map_off        (page aligned)
+ *      | map of SuperSlabs  | a cell a slab; below state.map_used there is memory behind it
  *      +--------------------+ slots_off      (page aligned)
  *      | slot 0, slot 1 ... | one a thread heap; below state.slots_used there is memory behind them
  *      +--------------------+ total_size
@@ -26,6 +28,7 @@
  *
  * Who writes what, and how it is read:
  *   counters      owner thread, plain aligned 8-byte stores; read relaxed, each exact by itself
+ *   map           a slab's owner, plain aligned 2-byte stores, each cell by itself
  *   state values  library under its own lock, inside state.seq (odd while writing); retry, bounded
  *   control       one tool at a time, under an fcntl OFD write lock on the whole file
  */
@@ -36,7 +39,7 @@
 
 #define HAK_SEG_MAGIC      "HAKMEMSG"       /* 8 bytes, no NUL */
 #define HAK_ABI_MAJOR      1                /* a reader refuses another one */
-#define HAK_ABI_MINOR      0
+#define HAK_ABI_MINOR      1
 #define HAK_SEG_PREFIX     "hakmem."        /* file name in /dev/shm: hakmem.<pid>.<starttime>[.<n>] */
 
 #define HAK_NAME_MAX       40
@@ -46,6 +49,8 @@
 #define HAK_VALUES_MAX     96               /* room for knobs in the value arrays */
 #define HAK_HIST_BUCKETS   32               /* bucket i: 2^i <= ns < 2^(i+1); 0 counts 0 and 1; last open */
 #define HAK_TRACE_RECORDS  4096
+#define HAK_MAP_SLABS      32               /* slabs of a SuperSlab */
+#define HAK_MAP_SUPERSLABS 4096             /* most that have cells */
 
 /* What the tables say, as enums.  In the struct these are uint32_t. */
 enum hak_knob_type    { HAK_BOOL, HAK_UINT, HAK_MASK, HAK_OCTAL };
@@ -69,6 +74,11 @@ enum hak_origin        { HAK_FROM_DEFAULT, HAK_FROM_CONF, HAK_FROM_ENV, HAK_FROM
                          HAK_FROM_REVERT };
 /* Why a generation was refused (state.refused_reason). */
 enum hak_refusal       { HAK_REFUSED_NOT, HAK_REFUSED_RANGE, HAK_REFUSED_STARTUP, HAK_REFUSED_TORN };
+
+/* A cell of the map: what a slab is in its low byte, in its high byte how full it is.  In use by bin b:
+ * HAK_CELL_BIN + b; every slab of a run says the same.  Full: 0, where it has not been looked at since
+ * the run was taken, to 255; a thread looks at its own runs when it walks its state. */
+enum hak_cell          { HAK_CELL_NONE, HAK_CELL_FREE, HAK_CELL_LRU, HAK_CELL_BIN = 16 };
 
 /* Class numbers: 0..7 are C0..C7. */
 enum { HAK_CLASS_MID = 8, HAK_CLASS_LARGE, HAK_CLASS_HUGE, HAK_CLASSES };
@@ -128,6 +138,9 @@ struct hak_seg_header {
     uint32_t trace_off,   trace_size;
     uint32_t slots_off, slot_stride, slots_max;
     uint32_t inherited_off;                 /* from state_off: uint64_t[bin_count], blocks live at fork */
+    /* From minor 1 on; where header_size ends before, there is no map. */
+    uint32_t map_off, map_count, map_size;  /* SuperSlabs there is room for, bytes of the cells of one */
+    uint32_t pad;
 };
 
 /* Who wrote a request.
@@ -181,6 +194,8 @@ struct hak_state {
     uint64_t trace_next;                    /* records ever written; record i is at i % HAK_TRACE_RECORDS */
     uint64_t values[HAK_VALUES_MAX];
     struct hak_origin_rec origin[HAK_VALUES_MAX];
+    uint64_t map_used;                      /* SuperSlabs ever on the map: only [0, map_used) need a look;
+                                             * from minor 1 on */
     /* then the GLOBAL counters and the inherited row, located by descriptors */
 };
 

@@ -196,6 +196,8 @@ int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err
             return damaged(err, "no header");
         /* What was read along with `ready` may be older than it. */
         if (header->ready == 1 && read_whole(fd, header, sizeof *header)) {
+            if (header->header_size < sizeof *header)       /* an older library's has no map */
+                header->map_off = header->map_count = header->map_size = 0;
             if (memcmp(header->magic, HAK_SEG_MAGIC, sizeof header->magic))
                 return damaged(err, "not a hakmem segment");
             if (header->abi_major != HAK_ABI_MAJOR)

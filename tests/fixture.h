@@ -7,6 +7,8 @@
  *   frees  34k = heap_v2_pushes 8k + fast_cache_pushes 12k + slow_frees 10k + remote_frees 4k
  *   live   26k = used 44k - cached 15k (heap_v2 2k, fast_cache 10k, sll 3k) - batched k - queued 2k
  *   sampled: 4k bytes given, 3k asked for, in every bin but C0's
+ *   map: SuperSlabs 0 to 6 live, 7 and 8 in the LRU, 9 to 11 unmapped; in live SuperSlab i slab j is
+ *        free for j < i, otherwise in use by bin 4i, and 8j + i of 255 full
  *   large: 3k allocs, k frees, 300000k bytes out, 100000k back; huge: the same, ten times the bytes
  */
 #ifndef TESTS_FIXTURE_H
@@ -38,6 +40,7 @@ struct fixture {
     union { struct fixture_head head; char head_pages[24 * FIXTURE_PAGE]; };
     union { struct hak_state_full state; char state_pages[2 * FIXTURE_PAGE]; };
     union { struct hak_control control; char control_page[FIXTURE_PAGE]; };
+    union { uint16_t map[12][HAK_MAP_SLABS]; char map_page[FIXTURE_PAGE]; };
     union { struct hak_slot_full slot; char slot_pages[3 * FIXTURE_PAGE]; }
         slots[FIXTURE_SLOTS_MAX];
 };
@@ -124,6 +127,7 @@ static void fixture_header(struct fixture *f)
         .state_off = offsetof(struct fixture, state), .state_size = sizeof f->state_pages,
         .control_off = offsetof(struct fixture, control), .control_size = FIXTURE_PAGE,
         .trace_off = offsetof(struct fixture, slots), .trace_size = 0,
+        .map_off = offsetof(struct fixture, map), .map_count = 12, .map_size = sizeof *f->map,
         .slots_off = offsetof(struct fixture, slots), .slot_stride = sizeof *f->slots,
         .slots_max = FIXTURE_SLOTS_MAX, .inherited_off = offsetof(struct hak_state_full, inherited),
     };
@@ -174,6 +178,15 @@ static void fixture_slot(struct hak_slot_full *slot, unsigned s)
     slot->hist.refill[10] = k;          /* 1 to 2 us */
 }
 
+static void fixture_map(struct fixture *f)
+{
+    for (unsigned i = 0; i < 9; i++)
+        for (unsigned j = 0; j < HAK_MAP_SLABS; j++)
+            f->map[i][j] = (uint16_t)(i >= 7 ? HAK_CELL_LRU : j < i ? HAK_CELL_FREE
+                                      : (HAK_CELL_BIN + 4 * i) | (8 * j + i) << 8);
+    f->state.state.map_used = 12;
+}
+
 static void fixture_state(struct fixture *f, unsigned threads)
 {
     struct hak_state *state = &f->state.state;
@@ -194,6 +207,7 @@ static void fixture_fill(struct fixture *f, unsigned threads)
 {
     fixture_header(f);
     fixture_state(f, threads);
+    fixture_map(f);
     for (unsigned s = 0; s < threads; s++)
         fixture_slot(&f->slots[s].slot, s);
 }

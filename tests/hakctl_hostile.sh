@@ -88,7 +88,7 @@ is "$code|$(sed -n 2p <<<"$out" | cut -c-45)" "0|$(printf 'n%.0s' {1..39}) 1    
 stop $pid
 start corrupt=offsets
 run "$hakctl" stats
-is "$code|$(sed -n 4p <<<"$out")" '0|C0           8              0              0           0              0      -      -      -' \
+is "$code|$(sed -n 4p <<<"$out")" '0|C0           8              0              0           0              0           -      -      -      -' \
     'counters outside of the file are none'
 stop $pid
 start corrupt=seq busy=1

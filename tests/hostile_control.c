@@ -135,13 +135,14 @@ static void set_again(void)
     ok(read_values(v) && !memcmp(v, at_start, s.h->knob_count * sizeof *v), "with all of its values");
 }
 
-/* Everything that is backed by memory: header, descriptors, state, counters of live threads. */
+/* Everything that is backed by memory: header, descriptors, state, map, counters of live threads. */
 static void fill_all(long times, uint64_t *seed)
 {
     struct hak_seg_header h = *s.h;
-    unsigned slots = s.state->slots_used;
+    unsigned slots = s.state->slots_used, superslabs = (unsigned)s.state->map_used;
     for (long i = 0; i < times; i++) {
         random_bytes(s.base, h.trace_off, seed);
+        random_bytes(s.base + h.map_off, (size_t)superslabs * h.map_size, seed);
         random_bytes(s.base + h.slots_off, (size_t)slots * h.slot_stride, seed);
         usleep(50);
     }

@@ -12,6 +12,12 @@ static void purged_nothing(uint64_t request, uint64_t bytes)
     (void)request, (void)bytes;
 }
 
+static uint16_t *map_nothing(uint32_t superslab)
+{
+    (void)superslab;
+    return NULL;
+}
+
 static struct hak_slot_full slot_nobody;
 static struct hak_globals globals_private;
 
@@ -22,6 +28,7 @@ static struct hak_slot_full *slot_of_nobody(void)
 
 hak_tick_fn *hak_tick = tick_nothing;
 hak_purged_fn *hak_purged = purged_nothing;
+hak_map_fn *hak_map = map_nothing;
 hak_trace_fn *_Atomic hak_trace_hook;
 hak_slot_fn *hak_my_slot_hook = slot_of_nobody;
 struct hak_globals *_Atomic hak_globals = &globals_private;

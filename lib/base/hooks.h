@@ -36,6 +36,11 @@ hak_inline void hak_trace(enum hak_trace_kind kind, unsigned bin, uint64_t arg)
         f(kind, bin, arg);
 }
 
+/* The cells of a SuperSlab on the map for those who look from outside (struct hak_seg_header), or NULL
+ * where it has none.  For slow paths: it may make a system call.  Cells are written, never read. */
+typedef uint16_t *hak_map_fn(uint32_t superslab);
+extern hak_map_fn *hak_map;
+
 /* Counters of the whole process: in the state page, or private where there is no segment.  Written
  * by atomic additions, on slow paths only. */
 extern struct hak_globals *_Atomic hak_globals;

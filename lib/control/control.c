@@ -29,6 +29,7 @@ void control_init(void)
     GLOBAL_ADD(env_errors, refused);
     trace_switch(knobs->trace_ring);
     tick_publish_all();
+    hak_map = map_cells;
     hak_tick = tick;
     hak_purged = tick_purged;
     seg_ready();
@@ -41,6 +42,7 @@ void control_fork_child(const uint64_t *inherited)
 
     hak_globals_after_fork();
     trace_child();
+    map_child();
     tick_child();
     seg_make(tick_knobs());
     move_globals();

@@ -113,6 +113,9 @@ static void fill_header(struct hak_seg_header *h, const struct layout *at,
     h->control_size = sizeof(struct hak_control);
     h->trace_off = (uint32_t)at->trace;
     h->trace_size = HAK_TRACE_RECORDS * sizeof(struct hak_trace_record);
+    h->map_off = (uint32_t)at->map;
+    h->map_count = HAK_MAP_SUPERSLABS;
+    h->map_size = sizeof *seg.map;
     h->slots_off = (uint32_t)at->slots;
     h->slot_stride = (uint32_t)at->stride;
     h->slots_max = (uint32_t)at->slots_max;

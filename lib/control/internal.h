@@ -7,6 +7,7 @@
  *   describe.c  header and descriptors
  *   tick.c      the table of values in force: requests, validation, reverts, the state page
  *   trace.c     the trace ring
+ *   map.c       the map of SuperSlabs
  *   report.c    the statistics at exit
  *   control.c   start, fork and exit: the above in their order
  */
@@ -73,7 +74,7 @@ unsigned knobs_at_start(union hak_knobs *knobs, struct hak_origin_rec *origin);
 /* ---- segment.c, birth.c, sweep.c, describe.c ---- */
 
 struct layout {
-    size_t state, control, trace, slots, stride, slots_max;
+    size_t state, control, trace, map, slots, stride, slots_max;
     size_t total, mapped;               /* the file; the part of it that is always mapped */
 };
 
@@ -90,7 +91,8 @@ struct segment {
     struct layout at;
     struct hak_state_full *state;       /* never NULL, wherever they are */
     const struct hak_control *control;
-    struct hak_trace_record *trace;     /* NULL while there is no segment */
+    struct hak_trace_record *trace;     /* NULL while there is no segment; so is: */
+    uint16_t (*map)[HAK_MAP_SLABS];
     _Atomic uint32_t slots_next;        /* slots given out */
     struct hak_slot_full *_Atomic private_slots;     /* those that could not be had */
     struct identity self;
@@ -132,7 +134,10 @@ const union hak_knobs *tick_knobs(void);/* at start and in a fork's child only *
 bool tick(struct hak_orders *orders);
 void tick_purged(uint64_t request, uint64_t bytes);
 
-/* ---- trace.c, report.c ---- */
+/* ---- map.c, trace.c, report.c ---- */
+
+hak_map_fn map_cells;
+void map_child(void);
 
 void trace_switch(bool on);
 void trace_child(void);

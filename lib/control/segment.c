@@ -8,6 +8,7 @@
  *   seg.state -> | state               |  at.state  atomic stores, see tick.c
  *   seg.control  | control, read-only  |  at.control
  *   seg.trace -> | trace ring          |  at.trace  hole until trace.ring is first on
+ *   seg.map   -> | map of SuperSlabs   |  at.map    hole, but for those there have been
  *     chunk[0]   | slots 0 to 63       |  at.slots  holes until given out
  *
  *     chunk[1]   | slots 64 to 127     |            mapped when needed: what is mapped counts for
@@ -118,7 +119,8 @@ static bool lay_out(struct layout *at)
     at->state = round_up(describe_size(), page);
     at->control = at->state + round_up(sizeof(struct hak_state_full), page);
     at->trace = at->control + round_up(sizeof(struct hak_control), page);
-    at->slots = at->trace + round_up(HAK_TRACE_RECORDS * sizeof(struct hak_trace_record), page);
+    at->map = at->trace + round_up(HAK_TRACE_RECORDS * sizeof(struct hak_trace_record), page);
+    at->slots = at->map + round_up(HAK_MAP_SUPERSLABS * sizeof *seg.map, page);
     at->stride = round_up(HAK_SLOT_BYTES, page);
     if (most < at->slots + at->stride)
         return false;
@@ -153,6 +155,7 @@ static void place(char *base, const struct layout *at, bool shared)
     seg.state = (struct hak_state_full *)(base + at->state);
     seg.control = (const struct hak_control *)(base + at->control);
     seg.trace = shared ? (struct hak_trace_record *)(base + at->trace) : NULL;
+    seg.map = shared ? (uint16_t (*)[HAK_MAP_SLABS])(base + at->map) : NULL;
     memset(chunk, 0, sizeof chunk);
     atomic_store_explicit(&chunk[0], base + at->slots, memory_order_relaxed);
 }
@@ -172,6 +175,7 @@ static void place_private(void)
     seg.state = &nobody_looks.state;
     seg.control = &nobody_looks.control;
     seg.trace = NULL;
+    seg.map = NULL;
 }
 
 static struct hak_control *control_for_writing(void)

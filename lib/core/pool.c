@@ -68,6 +68,27 @@ struct superslab *pool_superslab(unsigned index)
     return atomic_load_explicit(&table[index], memory_order_acquire);
 }
 
+/* ---- what tools see of it ---- */
+
+static void map_mask(const struct superslab *ss, uint32_t mask, unsigned cell)
+{
+    uint16_t *cells = hak_map(ss->index);
+
+    for (; cells && mask; mask &= mask - 1)
+        __atomic_store_n(&cells[__builtin_ctz(mask)], (uint16_t)cell, __ATOMIC_RELAXED);
+}
+
+/* How full a run in use is, out of 255; what holds one block is full. */
+static unsigned fullness(const struct slab *slab)
+{
+    return slab->kind == SLAB_LARGE ? 255 : 1 + slab->used * 254u / slab->capacity;
+}
+
+static unsigned cell_of(const struct slab *slab, unsigned full)
+{
+    return HAK_CELL_BIN + slab->bin + (full << 8);
+}
+
 static uint32_t mask_of(unsigned first, unsigned run)
 {
     return (run == SS_SLABS ? UINT32_MAX : (1u << run) - 1) << first;
@@ -142,6 +163,7 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
         cut(ss, slab, &bin_info[row]);
     atomic_store_explicit(&slab->owner, NULL, memory_order_relaxed);
     slab->kind = row < HAK_BINS ? SLAB_BIN : SLAB_LARGE;
+    map_mask(ss, mask, cell_of(slab, row < HAK_BINS ? 0 : 255));
     return slab;
 }
 
@@ -217,6 +239,7 @@ static void lru_push(struct superslab *ss)
     lru.next = ss;
     lru_count++;
     atomic_store_explicit(&ss->state, SS_LRU, memory_order_relaxed);
+    map_mask(ss, ALL_FREE, HAK_CELL_LRU);
     GLOBAL_ADD(ss_lru, 1);
     GLOBAL_ADD(ss_live, -1);
 }
@@ -288,6 +311,7 @@ static struct superslab *acquire(struct pool *pool)
         return NULL;
     atomic_store_explicit(&ss->pool, pool, memory_order_relaxed);
     atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
+    map_mask(ss, ALL_FREE, HAK_CELL_FREE);
     GLOBAL_ADD(ss_live, 1);
     address_set_unit((uintptr_t)ss->base, (uintptr_t)ss);
     return ss;
@@ -349,6 +373,7 @@ static bool unmap_superslab(struct superslab *ss)
     hak_trace(HAK_TRACE_OS_UNMAP, 0xFFFF, SS_SIZE);
     usdt_os_unmap(ss->base, SS_SIZE, 0, ns);
     lru_remove(ss);
+    map_mask(ss, ALL_FREE, HAK_CELL_NONE);
     ss->base = NULL;
     ss->next = gone;
     gone = ss;
@@ -393,6 +418,7 @@ static void release_slabs(struct superslab *ss, uint32_t mask)
 {
     atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
                           memory_order_relaxed);
+    map_mask(ss, mask, HAK_CELL_FREE);                  /* while they are the caller's */
     uint32_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
     if (unlikely(map == ALL_FREE) &&
         atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY && retire(ss))
@@ -431,6 +457,7 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
     for (unsigned i = slab->run; i < run; i++)
         slab[i].lead = (uint8_t)i;
     slab->run = (uint8_t)run;
+    map_mask(ss, more, cell_of(slab, fullness(slab)));
     return true;
 }
 
@@ -446,6 +473,13 @@ bool pool_resize(struct slab *slab, unsigned run)
         release_slabs(ss, mask_of(index_of(ss, slab) + run, had - run));
     }
     return true;
+}
+
+void pool_map_fill(const struct slab *slab)
+{
+    struct superslab *ss = superslab_of(slab->base);
+
+    map_mask(ss, mask_of((unsigned)(slab - ss->slab), slab->run), cell_of(slab, fullness(slab)));
 }
 
 /* ---- purging ---- */
@@ -562,12 +596,30 @@ void pool_after_fork(const void *self)
         rebuild_lists();
 }
 
+/* What a thread of the parent had claimed and not yet cut is shown as free. */
+static void map_live(struct superslab *ss)
+{
+    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+
+    map_mask(ss, ALL_FREE, HAK_CELL_FREE);
+    for (unsigned i = 0; i < SS_SLABS; i++)
+        if (!(map >> i & 1) && ss->slab[i].lead == 0 && ss->slab[i].kind != SLAB_FREE)
+            pool_map_fill(&ss->slab[i]);
+}
+
 void pool_count_inherited(void)
 {
     unsigned live = 0;
 
-    for (unsigned i = 0; i < pool_superslabs(); i++)
-        live += atomic_load_explicit(&pool_superslab(i)->state, memory_order_relaxed) == SS_LIVE;
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        uint32_t state = atomic_load_explicit(&ss->state, memory_order_relaxed);
+        live += state == SS_LIVE;
+        if (state == SS_LIVE)
+            map_live(ss);
+        else if (state == SS_LRU)
+            map_mask(ss, ALL_FREE, HAK_CELL_LRU);
+    }
     GLOBAL_ADD(ss_live, live);
     GLOBAL_ADD(ss_lru, lru_count);
     GLOBAL_ADD(ss_created, live + lru_count);

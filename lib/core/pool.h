@@ -23,6 +23,9 @@ void pool_give(struct slab *slab);
  * False (only when growing): they are not. */
 bool pool_resize(struct slab *slab, unsigned run);
 
+/* Says on the map (hooks.h) how full a run is.  For its owner, or who acts for it. */
+void pool_map_fill(const struct slab *slab);
+
 /* Gives the pages of free slabs back that nobody has used for `age_ms`, and unmaps what the LRU
  * holds beyond pool.lru_max.  Bytes given back.  One thread at a time does it, others return 0. */
 size_t pool_purge(uint32_t now_ms, uint32_t age_ms);
@@ -38,7 +41,7 @@ struct superslab *pool_superslab(unsigned index);
 /* In the child of a fork; `self`: the forking thread's heap, as given to lock_take. */
 void pool_after_fork(const void *self);
 
-/* There, once the child's counters are in place: adds what it inherited to the gauges. */
+/* There, once the child's counters are in place: adds what it inherited to the gauges and the map. */
 void pool_count_inherited(void);
 
 /* Before the first use: pool.per_class and os.thp are read here. */

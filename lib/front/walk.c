@@ -1,14 +1,18 @@
 /* walk.c: the state of a heap itself, next to what the counters say it should be. */
+#include "lib/core/pool.h"
 #include "lib/front/internal.h"
 
 #include <string.h>
 
+/* Puts the slabs on the map on the way. */
 static uint64_t used_in(const struct slab *s)
 {
     uint64_t used = 0;
 
-    for (; s; s = s->next)
+    for (; s; s = s->next) {
         used += s->used;
+        pool_map_fill(s);
+    }
     return used;
 }
 

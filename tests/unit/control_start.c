@@ -41,6 +41,7 @@ static int born(void)
     need(now_ns(CLOCK_BOOTTIME) - s.h->born_ns < 60000000000u);
     need(s.h->state_off % s.h->page_size == 0 && s.h->control_off % s.h->page_size == 0);
     need(s.h->slots_off % s.h->page_size == 0 && s.h->slot_stride % s.h->page_size == 0);
+    need(s.h->map_off % s.h->page_size == 0);
     need(s.h->slots_off + (uint64_t)s.h->slots_max * s.h->slot_stride == s.h->total_size);
     need(s.state->process_state == HAK_PROC_RUNNING);
     need(strcmp(s.state->comm, "control_start") == 0);
@@ -615,6 +616,46 @@ static int shm_fills_up(void)
     return 0;
 }
 
+/* The map ends where there is no memory for it, for good. */
+static int map_fills_up(void)
+{
+    struct seg s;
+    const char *why = own_mounts();
+    uint16_t *cells;
+    unsigned n = 0;
+
+    if (why)
+        return cannot("%s", why);
+    need(mount("t", "/dev/shm", "tmpfs", 0, "size=80k") == 0);
+    control_init();
+    seg_own(&s);
+    need(s.state->map_used == 0);
+    for (; (cells = hak_map(n)) != NULL; n++)
+        memset(cells, 0xFF, s.h->map_size);
+    need(n > 0 && n < HAK_MAP_SUPERSLABS && s.state->map_used == n);
+    need(mount("t", "/dev/shm", "tmpfs", MS_REMOUNT, "size=1m") == 0);
+    need(!hak_map(n) && !hak_map(HAK_MAP_SUPERSLABS - 1) && s.state->map_used == n);
+    need(hak_map(n - 1) && control_slot(slot_memory()));
+    return 0;
+}
+
+/* Cells of a few, of all there is room for, and of more. */
+static int map_of_superslabs(void)
+{
+    struct seg s;
+
+    need(!hak_map(0));
+    control_init();
+    seg_own(&s);
+    need(s.h->map_count == HAK_MAP_SUPERSLABS && s.h->map_size == 2 * HAK_MAP_SLABS);
+    need((char *)hak_map(3) - (char *)hak_map(0) == 3 * (long)s.h->map_size && s.state->map_used == 4);
+    hak_map(2)[5] = 4711;
+    need(*(uint16_t *)(s.base + s.h->map_off + 2 * s.h->map_size + 10) == 4711);
+    need(hak_map(HAK_MAP_SUPERSLABS - 1) && !hak_map(HAK_MAP_SUPERSLABS));
+    need(s.state->map_used == HAK_MAP_SUPERSLABS);
+    return 0;
+}
+
 static int shm_read_only(void)
 {
     const char *why = own_mounts();
@@ -735,6 +776,8 @@ int main(int argc, char **argv)
     CASE("RLIMIT_FSIZE=0: private, and alive", fsize_0, "HAKMEM_VERBOSE=1");
     CASE("RLIMIT_FSIZE=1M: fewer slots; beyond them threads count privately", fsize_small);
     CASE("/dev/shm is full: private", shm_full, "HAKMEM_VERBOSE=1");
+    CASE("cells for SuperSlabs", map_of_superslabs);
+    CASE("/dev/shm fills up: the map ends", map_fills_up);
     CASE("/dev/shm fills up: slots are refused, and given again when there is room", shm_fills_up);
     CASE("/dev/shm is read-only: private", shm_read_only, "HAKMEM_VERBOSE=1");
     CASE("/dev/shm is missing: private", shm_missing, "HAKMEM_VERBOSE=1");

@@ -188,6 +188,39 @@ static void test_cut_off(void)
     shm_detach(seg);
 }
 
+/* ---- The map ------------------------------------------------------------------------------- */
+
+static struct shm_superslab superslabs[4096];
+
+static size_t look_at_map(void)
+{
+    struct shm_seg *seg = attach();
+    size_t n = shm_map(seg, superslabs, sizeof superslabs / sizeof *superslabs);
+    shm_detach(seg);
+    return n;
+}
+
+static void test_map(void)
+{
+    is(look_at_map(), 12, "the cells of twelve SuperSlabs");
+    is(superslabs[2].cell[1], HAK_CELL_FREE, "a free slab");
+    is(superslabs[2].cell[3], (HAK_CELL_BIN + 8) | 26 << 8, "one in use");
+    is(superslabs[8].cell[31], HAK_CELL_LRU, "one in the LRU");
+    is(superslabs[11].cell[0], HAK_CELL_NONE, "an empty place");
+    f->state.state.map_used = 5;
+    is(look_at_map(), 5, "of those that have been used");
+    f->state.state.map_used = UINT64_MAX;
+    is(look_at_map(), 12, "but no more than there are");
+    f->head.header.map_count = UINT32_MAX;
+    is(look_at_map(), 0, "nor than find room in the file");
+    f->head.header.map_count = 12;
+    f->head.header.map_size = 8;
+    is(look_at_map(), 0, "cells that are too few");
+    f->head.header.map_size = sizeof *f->map;
+    f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
+    is(look_at_map(), 0, "a library that has no map");
+}
+
 /* ---- Random damage ------------------------------------------------------------------------- */
 
 static uint64_t seed = 0x9E3779B97F4A7C15;
@@ -223,6 +256,7 @@ static bool use(void)
     if (seg->knob_count)
         set(seg, seg->knobs[0].name, rnd(), 0, &ack, &old);
     shm_check(seg, 0, laws, &err);
+    shm_map(seg, superslabs, sizeof superslabs / sizeof *superslabs);
     shm_detach(seg);
     return true;
 }
@@ -263,6 +297,8 @@ int main(void)
     again(3);
     test_set();
     test_cut_off();
+    again(3);
+    test_map();
     test_damage();
     unlink(path);
     return tap_done();

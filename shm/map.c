@@ -1,0 +1,39 @@
+/* map.c: the map of SuperSlabs, copied while it is written. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shm/internal.h"
+
+static bool has_map(const struct hak_seg_header *h)
+{
+    return h->map_size >= sizeof(uint16_t) * HAK_MAP_SLABS && h->map_size % 8 == 0 &&
+           h->map_off % 8 == 0 && h->map_off <= h->total_size &&
+           (uint64_t)h->map_count * h->map_size <= h->total_size - h->map_off;
+}
+
+/* No more than there are, nor than the file has memory for: a look at more would be at a hole. */
+static size_t superslabs_used(const struct shm_seg *seg)
+{
+    const struct hak_seg_header *h = &seg->header;
+    const struct hak_state *state = (const struct hak_state *)(seg->map + h->state_off);
+    struct stat st;
+    uint64_t used, most = h->map_count;
+
+    if (!has_map(h) || !shm_copy_out(&used, &state->map_used, sizeof used) || fstat(seg->fd, &st) != 0)
+        return 0;
+    if (most > (uint64_t)st.st_blocks * 512 / h->map_size)
+        most = (uint64_t)st.st_blocks * 512 / h->map_size;
+    return used < most ? used : most;
+}
+
+size_t shm_map(const struct shm_seg *seg, struct shm_superslab *superslabs, size_t most)
+{
+    size_t used = superslabs_used(seg), count = 0;
+
+    for (; count < used && count < most; count++) {
+        const uint8_t *from = seg->map + seg->header.map_off + count * seg->header.map_size;
+        if (!shm_copy_out(&superslabs[count], from, sizeof *superslabs))
+            break;
+    }
+    return count;
+}
