@@ -1,4 +1,4 @@
-/* lock.c: see lock.h. */
+/* lock.c: see lock.h.  tests/model/lock.pml shows that nobody sleeps for ever. */
 #include "lib/base/lock.h"
 #include "lib/base/hooks.h"
 #include "lib/base/os.h"

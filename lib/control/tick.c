@@ -11,6 +11,8 @@
  *   the rest         the holder of the lock
  *   state page       tools read                inside state.seq
  *
+ * tests/model/generation.pml is the model of this and of what tools do.
+ *
  * The lock is only ever tried: who doesn't get it leaves the work to its holder.  Nothing that is
  * read from the control page is used before request_check has passed it. */
 #include "lib/control/internal.h"

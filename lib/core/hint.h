@@ -10,7 +10,7 @@
  *
  * All four are sequentially consistent.  If S2 finds the bit set before C1 clears it, then S1 comes
  * before C2 in the total order, so that C2 sees the free slabs.  The same argument holds between a
- * word and the bit above it. */
+ * word and the bit above it.  tests/model/hint.pml goes through all orders of these steps. */
 #ifndef HAK_HINT_H
 #define HAK_HINT_H
 

@@ -13,7 +13,8 @@
  * visible to the drain.  A queue is valid as long as its heap, which is for ever.
  *
  * A run can change its owner between the free of a block and the drain (heap_adopt_slab).  Whoever
- * drains looks at the owner word again and passes on what is no longer the heap's. */
+ * drains looks at the owner word again and passes on what is no longer the heap's.  All of this is
+ * tests/model/queue.pml, in every order of its steps. */
 #include "lib/base/usdt.h"
 #include "lib/front/internal.h"
 
