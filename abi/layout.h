@@ -34,13 +34,13 @@ union hak_knobs {
     uint64_t values[HAK_KNOBS];
 };
 
-/* A bin's counters: two cache lines, the first for the hot paths. */
-#define HAK_ROW_SHIFT 7
+/* A bin's counters: the first cache line is for the hot paths, and room is left for more. */
+#define HAK_ROW_BYTES 256
 struct hak_row {
 #define BIN_STAT(id, ...) uint64_t id;
 #include "stats.def"
 #undef BIN_STAT
-};
+} __attribute__((aligned(HAK_ROW_BYTES)));
 
 struct hak_sample {
 #define SAMPLE_STAT(id, ...) uint64_t id;
@@ -78,11 +78,10 @@ struct hak_globals {
 #undef GLOBAL_STAT
 };
 
-/* A whole slot.  Rows first come at a cache line, so that the row of a bin is at a constant
+/* A whole slot.  Rows come at a multiple of their size, so that the row of a bin is at a constant
  * distance from the bin's caches in the heap (lib/front/heap.h). */
 struct hak_slot_full {
     struct hak_slot         head;
-    uint64_t                pad[8];
     struct hak_row          row[HAK_ROWS];
     struct hak_thread_stats thread;
     struct hak_hists        hist;
@@ -97,8 +96,8 @@ struct hak_state_full {
 };
 
 _Static_assert(HAK_KNOBS <= HAK_VALUES_MAX, "more knobs than the value arrays hold");
-_Static_assert(sizeof(struct hak_row) == 1 << HAK_ROW_SHIFT, "a row is two cache lines");
+_Static_assert(sizeof(struct hak_row) == HAK_ROW_BYTES, "a row has a fixed stride");
 _Static_assert(sizeof(struct hak_slot) == 64, "the slot's head is a cache line");
-_Static_assert(offsetof(struct hak_slot_full, row) == 128, "rows start on a cache line pair");
+_Static_assert(offsetof(struct hak_slot_full, row) == HAK_ROW_BYTES, "rows are aligned to their size");
 
 #endif

@@ -106,7 +106,7 @@ order alloc 2 3000 10
 stats "$tmp/b"
 live_bytes() { jq "[.classes[] | select(.class == \"$2\").live_bytes][0]" "$1"; }
 is $(($(live_bytes "$tmp/b" C3) - $(live_bytes "$tmp/a" C3))) 4800 'live bytes of 100 blocks of 48'
-is $(($(live_bytes "$tmp/b" mid) - $(live_bytes "$tmp/a" mid))) 30720 'and of 10 blocks of 3072'
+is $(($(live_bytes "$tmp/b" mid) - $(live_bytes "$tmp/a" mid))) 31360 'and of 10 blocks of 3136'
 
 # The huge tier: the pages it has are what malloc_usable_size says.
 stats "$tmp/a"

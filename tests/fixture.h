@@ -41,7 +41,7 @@ struct fixture {
     union { struct hak_state_full state; char state_pages[2 * FIXTURE_PAGE]; };
     union { struct hak_control control; char control_page[FIXTURE_PAGE]; };
     union { uint16_t map[12][HAK_MAP_SLABS]; char map_page[FIXTURE_PAGE]; };
-    union { struct hak_slot_full slot; char slot_pages[3 * FIXTURE_PAGE]; }
+    union { struct hak_slot_full slot; char slot_pages[5 * FIXTURE_PAGE]; }
         slots[FIXTURE_SLOTS_MAX];
 };
 _Static_assert(offsetof(struct fixture, state) % FIXTURE_PAGE == 0, "pages of its own");

@@ -32,7 +32,7 @@ screen_open 80x24 "$hakstat" -p "$pid"
 sees "hakstat fixture_segment pid $pid up 0:00:0" 'the title: name, pid, time up'
 sees 'threads 3 generation 0 applied by 3/3 L0 - FastCache - slow -' \
     'threads, generation, shares; 0/0 is -'
-sees 'live 44.2 MiB in 6420 blocks cached 18.3 MiB mapped 0 B' 'live, cached, mapped'
+sees 'live 60.7 MiB in 7824 blocks cached 27.8 MiB mapped 0 B' 'live, cached, mapped'
 sees 'SuperSlabs 7+2 LRU' 'SuperSlabs'
 sees 'CLASS UP TO ALLOCS/S FREES/S L0 % FAST % SLOW % LIVE BYTES L0 FAST SLOW' 'classes: the heads'
 sees 'C0 8 0 0 - - - 156 1248' 'classes: no rate where nothing happens'
@@ -44,7 +44,7 @@ sees 'CLASS UP TO ALLOCS FREES L0 %' 'c: the heads say so'
 sees 'C0 8 360 204 16.7 50.0 33.3 156 1248 ██▓▓▓▓▓▓░░░░' 'c: C0 and its bar'
 sees 'C3 64 720 408 16.7 50.0 33.3 312 17.1K' 'C3 has two bins'
 sees 'huge - 18 6 0.0 0.0 100.0 12 11.4M ░░░░░░░░░░░░' 'huge'
-sees 'total - 14796 8376 16.6 49.9 33.5 6420 44.2M' 'the total'
+sees 'total - 18036 10212 16.6 49.9 33.5 7824 60.7M' 'the total'
 
 type_keys 0
 does reset
@@ -187,7 +187,7 @@ sees '[1 classes]' 'Esc: and back'
 
 type_keys o
 sees '[processes]' 'o: processes'
-sees "$pid fixture_segment live 3 44.2M 0 - 0" 'with their figures'
+sees "$pid fixture_segment live 3 60.7M 0 - 0" 'with their figures'
 first=$pid
 start threads=1 busy=1
 sees "$pid fixture_segment live 1 " 'a process that has come since'

@@ -69,7 +69,7 @@ while IFS= read -r row; do
     done < <(grep -oE '"[^"]*"' <<<"$row" | tr -d '"')
 done < <(rows "$HAK_SRC/abi/probes.def" 'PROBE[1-4]')
 is "$points" "$(grep -c '^PROBE[1-4](' "$HAK_SRC/abi/probes.def")" 'every row of probes.def was looked at'
-for size in $(sed -nE 's/^BIN\( *([0-9]+),.*/\1/p' "$HAK_SRC/abi/sizes.def"); do
+for size in $(sed -nE 's/^BIN(_ALIGNED)?\( *([0-9]+),.*/\2/p' "$HAK_SRC/abi/sizes.def"); do
     [[ $plain =~ [\ ,]$size[\ ,] ]]
     tap_result $? "bin of $size bytes" || diag 'not in hakmem(7)'
 done

@@ -136,7 +136,7 @@ ok 'some of what was mapped is huge' test "$(traced 'huge[1]')" -gt 5000000
 is "$(traced 'apply[1]')" 4 'every thread has applied generation 1'
 is "$(traced 'apply[2]')" 4 'and generation 2'
 is "$(grep -c '^@starter' "$tmp/trace")" 1 'one thread has begun, and says so itself'
-bins=$(sed -nE 's/^BIN\( *([0-9]+),.*/\1/p' "$HAK_SRC/abi/sizes.def" | awk '{ print NR - 1 ", " $1 }')
+bins=$(sed -nE 's/^BIN(_ALIGNED)?\( *([0-9]+),.*/\2/p' "$HAK_SRC/abi/sizes.def" | awk '{ print NR - 1 ", " $1 }')
 strange=$(sed -nE 's/^@bin\[(.*)\]:.*/\1/p' "$tmp/trace" | grep -vxF "$bins")
 is "$strange" '' 'every bin in a refill is one of the table, with its size'
 puppet_end

@@ -123,28 +123,38 @@ static bool power_of_two(size_t n)
     return n && (n & (n - 1)) == 0;
 }
 
-static void *alloc_aligned(size_t align, size_t n)
+static bool has_bin(size_t align, size_t n)
 {
-    if (n <= MID_MAX && align <= MID_MAX) {
-        if (unlikely(heap_is_none(heap_self)))
-            hak_start();                                /* the tables are looked at here already */
-        return heap_alloc(bin_info[bin_of_aligned(n, align)].size);
-    }
-    return heap_alloc_large(n, align, NULL);
+    return likely(n <= MID_MAX && align <= MID_MAX);
 }
 
-int HAK_API(posix_memalign)(void **out, size_t align, size_t n)
+static void *alloc_aligned(size_t align, size_t n)
+{
+    if (unlikely(heap_is_none(heap_self)))
+        hak_start();                                    /* the tables are looked at here already */
+    return has_bin(align, n) ? heap_alloc_bin(bin_of_aligned(n, align)) : heap_alloc_large(n, align, NULL);
+}
+
+static hak_cold int posix_memalign_slow(void **out, size_t align, size_t n)
 {
     int saved = errno;
-
-    if (!power_of_two(align) || align % sizeof(void *))
-        return EINVAL;
     void *p = alloc_aligned(align, n);
+
     errno = saved;
     if (!p)
         return ENOMEM;
     *out = p;
     return 0;
+}
+
+int HAK_API(posix_memalign)(void **out, size_t align, size_t n)
+{
+    if (!power_of_two(align) || align % sizeof(void *))
+        return EINVAL;
+    if (likely(has_bin(align, n) && !heap_is_none(heap_self)) &&
+        likely(bin_pop(&heap_self->hot.bin[bin_of_aligned(n, align)], out)))
+        return 0;
+    return posix_memalign_slow(out, align, n);
 }
 
 void *HAK_API(memalign)(size_t align, size_t n)

@@ -23,7 +23,7 @@ uint64_t control_knobs(union hak_knobs *out);
  * (page aligned).  The mapping is not inherited by a child (MADV_DONTFORK).  False: no slot could
  * be had; the memory at `at` is as it was, stays private, is remembered for the statistics at exit,
  * and threads_uncounted is counted.  Any thread. */
-#define HAK_SLOT_BYTES (12 * KIB)       /* rounded up to a page where pages are larger */
+#define HAK_SLOT_BYTES (20 * KIB)       /* rounded up to a page where pages are larger */
 bool control_slot(void *at);
 
 /* In the child of a fork, once, before anything is counted or traced there: makes a segment of the

@@ -60,10 +60,10 @@ static const struct hak_bin_desc bin_table[HAK_ROWS] = {
     { 0, HAK_CLASS_LARGE }, { 0, HAK_CLASS_HUGE }
 };
 
-/* size_max of C0 to mid is that of the largest bin; filled in when copied. */
+/* size_max of C0 to C7 is that of the largest bin; filled in when copied. */
 static const struct hak_class_desc class_table[HAK_CLASSES] = {
     { "C0", 0 }, { "C1", 0 }, { "C2", 0 }, { "C3", 0 }, { "C4", 0 }, { "C5", 0 }, { "C6", 0 },
-    { "C7", 0 }, { "mid", 0 }, { "large", LARGE_MAX }, { "huge", 0 }
+    { "C7", 0 }, { "mid", MID_MAX }, { "large", LARGE_MAX }, { "huge", 0 }
 };
 
 struct tables {
@@ -133,6 +133,7 @@ void describe(char *base, const struct layout *at, const struct identity *self)
     memcpy(t->bins, bin_table, sizeof t->bins);
     memcpy(t->classes, class_table, sizeof t->classes);
     for (unsigned i = 0; i < HAK_BINS; i++)
-        t->classes[bin_table[i].cls].size_max = bin_table[i].size;
+        if (bin_table[i].cls < HAK_CLASS_MID)
+            t->classes[bin_table[i].cls].size_max = bin_table[i].size;
     fill_header(&t->header, at, self);
 }

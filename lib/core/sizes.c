@@ -9,13 +9,22 @@ const struct bin_info bin_info[HAK_BINS] = {
 
 #define BIN(bytes, klass, slabs, fc)                                                              \
     _Static_assert((bytes) == 8 || (bytes) % 16 == 0, "blocks of 16 bytes and more are aligned to 16");  \
-    _Static_assert((slabs) * SLAB_SIZE / (bytes) >= 16, "a run holds at least 16 blocks");        \
-    _Static_assert((bytes) <= TINY_MAX ? (bytes) % 8 == 0 : (bytes) % 256 == 0, "on the table's grid");
+    _Static_assert((slabs) * SLAB_SIZE / (bytes) >= 15, "a run holds at least 15 blocks");        \
+    _Static_assert((bytes) <= TINY_MAX ? (bytes) % 8 == 0 : (bytes) % 64 == 0, "whole cache lines");
 #include "abi/sizes.def"
 #undef BIN
 
+static const bool aligned_only[HAK_BINS] = {
+#define BIN(...) false,
+#define BIN_ALIGNED(...) true,
+#include "abi/sizes.def"
+#undef BIN
+};
+
 uint8_t tiny_bin[(TINY_MAX >> TINY_STEP) + 1];
 uint8_t mid_bin[(MID_MAX >> MID_STEP) + 1];
+uint64_t aligned_bins[MID_SHIFT + 1];
+_Static_assert(HAK_BINS <= 64, "a word has a bit for every bin");
 
 void sizes_init(void)
 {
@@ -27,8 +36,12 @@ void sizes_init(void)
         tiny_bin[i] = (uint8_t)b;
     }
     for (size_t i = (TINY_MAX >> MID_STEP) + 1; i <= MID_MAX >> MID_STEP; i++) {
-        while (bin_info[b].size < i << MID_STEP)
+        while (bin_info[b].size < i << MID_STEP || aligned_only[b])
             b++;
         mid_bin[i] = (uint8_t)b;
     }
+    for (unsigned k = 0; k <= MID_SHIFT; k++)
+        for (b = 0; b < HAK_BINS; b++)
+            if (bin_info[b].size % (1u << k) == 0)
+                aligned_bins[k] |= (uint64_t)1 << b;
 }

@@ -6,11 +6,12 @@
 #include "lib/base/base.h"
 
 #define TINY_MAX   ((size_t)1024)
-#define MID_MAX    (32 * KIB)
+#define MID_SHIFT  15
+#define MID_MAX    ((size_t)1 << MID_SHIFT)
 #define LARGE_MAX  (1 * MIB)                /* above: huge */
 
 #define TINY_STEP  3                        /* a request's slot in tiny_bin: 8-byte steps */
-#define MID_STEP   8                        /* in mid_bin: 256-byte steps */
+#define MID_STEP   6                        /* in mid_bin: 64-byte steps */
 
 struct bin_info {
     uint32_t size;
@@ -24,6 +25,7 @@ extern const struct bin_info bin_info[HAK_BINS];
 /* Filled by sizes_init; before that all zero, which leads every request to a slow path. */
 extern uint8_t tiny_bin[(TINY_MAX >> TINY_STEP) + 1];
 extern uint8_t mid_bin[(MID_MAX >> MID_STEP) + 1];
+extern uint64_t aligned_bins[MID_SHIFT + 1];    /* bit b of [k]: bin b's size is a multiple of 2^k */
 void sizes_init(void);
 
 hak_inline unsigned bin_of_tiny(size_t n)   /* n <= TINY_MAX */
@@ -33,20 +35,20 @@ hak_inline unsigned bin_of_tiny(size_t n)   /* n <= TINY_MAX */
 
 hak_inline unsigned bin_of_mid(size_t n)    /* TINY_MAX < n <= MID_MAX */
 {
-    return mid_bin[(n + 255) >> MID_STEP];
+    return mid_bin[(n + 63) >> MID_STEP];
 }
 
 /* The smallest bin of at least n bytes (n <= MID_MAX) whose blocks are all aligned to `align`, a
  * power of two up to MID_MAX: a run starts at a multiple of 64 KiB, so that a block is as aligned as
- * its size.  There is one: the sizes include MID_MAX. */
+ * its size.  There is one: the sizes include MID_MAX.  The bin before the one for n may be for
+ * alignments alone, and large enough. */
 hak_inline unsigned bin_of_aligned(size_t n, size_t align)
 {
     if (n < align)
         n = align;
     unsigned b = n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n);
-    while (bin_info[b].size & (align - 1))
-        b++;
-    return b;
+    b -= n > TINY_MAX && bin_info[b - 1].size >= n;
+    return (unsigned)__builtin_ctzll(aligned_bins[__builtin_ctzll(align)] >> b) + b;
 }
 
 /* Slabs that hold n bytes. */

@@ -400,18 +400,23 @@ static void *refill(struct heap *h, unsigned bin)
 
 void *heap_refill(size_t n, struct heap *h)
 {
-    unsigned bin;
+    if (unlikely(heap_is_none(h)))
+        front_start();                                  /* the tables */
+    return heap_refill_bin(n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n), h);
+}
+
+void *heap_refill_bin(unsigned bin, struct heap *h)
+{
     void *p;
 
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
-        return late_alloc(n);
+        return late_alloc(bin);
     heap_enter(h);
     heap_look(h);
-    bin = n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n);
     struct bin *b = &h->hot.bin[bin];
     if (unlikely(b->l0_n + b->l1_n > 0)) {              /* a fork, or the knobs, moved something */
         heap_leave(h);
-        return heap_alloc(n);
+        return heap_alloc_bin(bin);
     }
     p = refill(h, bin);
     if (unlikely(!p) && heap_purge())                   /* no memory: give up what others could use */

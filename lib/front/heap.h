@@ -4,11 +4,11 @@
  * an ended one left, slabs, counters and all.
  *
  *   0        hot     a head, then a struct bin (L0 and the counts of L1) for every bin
- *   8 KiB    offsets from a request to its bin
+ *   16 KiB   offsets from a request to its bin
  *   64 KiB   slot    the thread's counters: a shared page of the segment, or private memory
  *   128 KiB  cold    lists of slabs, SLLs, remote batches, the arrays of L1
  *
- * A bin and its row of counters are both 128 bytes and lie at a constant distance, so that a
+ * A bin and its row of counters are both 256 bytes and lie at a constant distance, so that a
  * counter costs one add to memory.  The owner word of a slab (address.h) is the address of the
  * owner's struct bin: one subtraction tells `free` that a block is its own, and where it goes.
  *
@@ -34,7 +34,7 @@
 #include "lib/core/superslab.h"
 
 #define HEAP_ALIGN   (256 * KIB)
-#define L0_CAP       11                     /* what fits in a struct bin */
+#define L0_CAP       27                     /* what fits in a struct bin */
 #define TICK_FREES   2048                   /* most frees between two ticks, whatever the knobs say */
 #define BATCHES      8
 #define BATCH_BLOCKS 64
@@ -53,7 +53,7 @@ struct bin {
 
 struct heap_hot {
     int32_t countdown;                      /* frees until the next tick */
-    uint32_t pad[31];
+    uint32_t pad[63];
     struct bin bin[HAK_BINS];
 };
 
@@ -117,8 +117,8 @@ struct heap_cold {
 };
 
 struct heap {
-    union { struct heap_hot hot;         char hot_pages[8 * KIB]; };
-    union { struct heap_offsets offsets; char offset_pages[56 * KIB]; };
+    union { struct heap_hot hot;         char hot_pages[16 * KIB]; };
+    union { struct heap_offsets offsets; char offset_pages[48 * KIB]; };
     union { struct hak_slot_full slot;   char slot_pages[64 * KIB]; };
     struct heap_cold cold;
 };
@@ -158,6 +158,7 @@ hak_inline unsigned bin_of_owner(uintptr_t owner)
 
 /* The slow exits of the hot paths: cold, each with its own name. */
 void *heap_refill(size_t n, struct heap *h);                        /* both caches are empty */
+void *heap_refill_bin(unsigned bin, struct heap *h);
 void heap_overflow(void *p, struct heap *h, struct bin *b);         /* both caches are full */
 void heap_free_other(void *p, struct heap *h);                      /* not this thread's, or no block */
 void heap_tick(struct heap *h);                                     /* the countdown has ended */
@@ -165,30 +166,47 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero);         /* above MID
 
 /* malloc. Budget, tiny, from L0: 13 instructions, 6 loads, 2 stores (count, counter); from L1 four more.
  * tests/hot_path.sh holds the compiled library to it. */
-hak_inline void *heap_alloc(size_t n)
+hak_inline bool bin_pop(struct bin *b, void **p)
 {
-    struct heap *h = heap_self;
-    struct bin *b;
-
-    if (likely(n <= TINY_MAX))
-        b = (struct bin *)((char *)h + h->offsets.tiny[n]);
-    else if (likely(n <= MID_MAX))
-        b = (struct bin *)((char *)h + h->offsets.mid[(n + 255) >> MID_STEP]);
-    else
-        return heap_alloc_large(n, 1, NULL);
-
     uint64_t k;
+
     if (likely(!__builtin_sub_overflow(b->l0_n, 1, &k))) {
         b->l0_n = k;
         COUNT(row_of(b)->l0_hits, 1);
-        return b->l0[k];
+        *p = b->l0[k];
+        return true;
     }
     if (likely(!__builtin_sub_overflow(b->l1_n, 1, &k))) {
         b->l1_n = k;
         COUNT(row_of(b)->l1_hits, 1);
-        return b->l1[k];
+        *p = b->l1[k];
+        return true;
     }
-    return heap_refill(n, h);
+    return false;
+}
+
+hak_inline void *heap_alloc(size_t n)
+{
+    struct heap *h = heap_self;
+    struct bin *b;
+    void *p;
+
+    if (likely(n <= TINY_MAX))
+        b = (struct bin *)((char *)h + h->offsets.tiny[n]);
+    else if (likely(n <= MID_MAX))
+        b = (struct bin *)((char *)h + h->offsets.mid[(n + 63) >> MID_STEP]);
+    else
+        return heap_alloc_large(n, 1, NULL);
+    return likely(bin_pop(b, &p)) ? p : heap_refill(n, h);
+}
+
+/* A block of a given bin: memory of an alignment comes from one that malloc may not use. */
+hak_inline void *heap_alloc_bin(unsigned bin)
+{
+    struct heap *h = heap_self;
+    void *p;
+
+    return likely(bin_pop(&h->hot.bin[bin], &p)) ? p : heap_refill_bin(bin, h);
 }
 
 /* free. Budget, tiny, to L0: 26 instructions, 8 loads, 4 stores (block, count, counter, countdown).  Two
