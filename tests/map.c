@@ -87,7 +87,7 @@ static void fullness(unsigned bin, unsigned least, unsigned *below, unsigned *ab
 
 static void test_bins(void)
 {
-    static const size_t sizes[] = { 8, 64, 320, 1024, 3072, 32768 };
+    static const size_t sizes[] = { 8, 64, 320, 1024, 3136, 28736 };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         unsigned kind = HAK_CELL_BIN + bin_of(sizes[i]), before = cells_of(&s, kind);
         int n = (int)(100 * SLAB / sizes[i] > 200000 ? 200000 : 100 * SLAB / sizes[i]);

@@ -132,7 +132,7 @@ static void *alloc_aligned(size_t align, size_t n)
 {
     if (unlikely(heap_is_none(heap_self)))
         hak_start();                                    /* the tables are looked at here already */
-    return has_bin(align, n) ? heap_alloc_bin(bin_of_aligned(n, align)) : heap_alloc_large(n, align, NULL);
+    return has_bin(align, n) ? heap_alloc_bin(n, bin_of_aligned(n, align)) : heap_alloc_large(n, align, NULL);
 }
 
 static hak_cold int posix_memalign_slow(void **out, size_t align, size_t n)

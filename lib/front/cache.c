@@ -402,21 +402,21 @@ void *heap_refill(size_t n, struct heap *h)
 {
     if (unlikely(heap_is_none(h)))
         front_start();                                  /* the tables */
-    return heap_refill_bin(n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n), h);
+    return heap_refill_bin(n, n <= TINY_MAX ? bin_of_tiny(n) : bin_of_mid(n), h);
 }
 
-void *heap_refill_bin(unsigned bin, struct heap *h)
+void *heap_refill_bin(size_t n, unsigned bin, struct heap *h)
 {
     void *p;
 
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
-        return late_alloc(bin);
+        return late_alloc(n, bin);
     heap_enter(h);
     heap_look(h);
     struct bin *b = &h->hot.bin[bin];
     if (unlikely(b->l0_n + b->l1_n > 0)) {              /* a fork, or the knobs, moved something */
         heap_leave(h);
-        return heap_alloc_bin(bin);
+        return heap_alloc_bin(n, bin);
     }
     p = refill(h, bin);
     if (unlikely(!p) && heap_purge())                   /* no memory: give up what others could use */

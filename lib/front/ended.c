@@ -141,13 +141,13 @@ static void late_end(void)
     lock_drop(&late_lock);
 }
 
-void *late_alloc(unsigned bin)
+void *late_alloc(size_t n, unsigned bin)
 {
     void *p = NULL;
 
     front_start();
     if (late_begin()) {
-        p = heap_alloc_bin(bin);
+        p = heap_alloc_bin(n, bin);
         late_end();
     } else {
         errno = ENOMEM;

@@ -158,7 +158,7 @@ hak_inline unsigned bin_of_owner(uintptr_t owner)
 
 /* The slow exits of the hot paths: cold, each with its own name. */
 void *heap_refill(size_t n, struct heap *h);                        /* both caches are empty */
-void *heap_refill_bin(unsigned bin, struct heap *h);
+void *heap_refill_bin(size_t n, unsigned bin, struct heap *h);      /* the same for heap_alloc_bin */
 void heap_overflow(void *p, struct heap *h, struct bin *b);         /* both caches are full */
 void heap_free_other(void *p, struct heap *h);                      /* not this thread's, or no block */
 void heap_tick(struct heap *h);                                     /* the countdown has ended */
@@ -200,13 +200,14 @@ hak_inline void *heap_alloc(size_t n)
     return likely(bin_pop(b, &p)) ? p : heap_refill(n, h);
 }
 
-/* A block of a given bin: memory of an alignment comes from one that malloc may not use. */
-hak_inline void *heap_alloc_bin(unsigned bin)
+/* A block of a given bin: memory of an alignment comes from one that malloc may not use.  `n` was asked
+ * for. */
+hak_inline void *heap_alloc_bin(size_t n, unsigned bin)
 {
     struct heap *h = heap_self;
     void *p;
 
-    return likely(bin_pop(&h->hot.bin[bin], &p)) ? p : heap_refill_bin(bin, h);
+    return likely(bin_pop(&h->hot.bin[bin], &p)) ? p : heap_refill_bin(n, bin, h);
 }
 
 /* free. Budget, tiny, to L0: 26 instructions, 8 loads, 4 stores (block, count, counter, countdown).  Two

@@ -139,7 +139,7 @@ struct heap *heap_mine(void);
 struct heap *heap_for_free(void);
 
 /* malloc and free of a thread past its end, on a heap that all such threads share under a lock. */
-void *late_alloc(unsigned bin);
+void *late_alloc(size_t n, unsigned bin);
 void *late_alloc_large(size_t n, size_t align, bool *zero);
 void late_free(void *p);
 
