@@ -219,7 +219,9 @@ struct heap *heap_take(void)
     heap_wait(h);                                       /* somebody may be helping it */
     heap_ensure_slot(h);
     heap_begin_slot(h);
-    h->cold.ended = false;
+    if (h->cold.bare)
+        heap_reset_hot(h);
+    h->cold.ended = h->cold.bare = false;
     h->cold.rearmed = 0;
     h->hot.countdown = heap_tick_frees(h);
     heap_drop(h);

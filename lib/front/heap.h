@@ -102,6 +102,7 @@ struct heap_cold {
     uint32_t depth;                         /* slow paths of its own thread, one within the other */
     _Atomic uint32_t held;                  /* 1: somebody works on `cold`; a forked child leaves it alone */
     bool ended;                             /* it has no thread: `hot` is its holder's, too */
+    bool bare;                              /* `hot` and the offsets have been purged: all zero */
     uint8_t rearmed;                        /* times the thread's destructor has put itself off */
     bool has_slot;                          /* the slot is this process's own */
     bool rebase;                            /* forked: the law bases are to be taken at the next walk */

@@ -83,7 +83,8 @@ static void give_back_for(struct heap *h)
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
-    if (h->cold.ended) {                                /* L1 is empty */
+    if (h->cold.ended) {                                /* L0 and L1 are empty */
+        h->cold.bare = os_purge(h, offsetof(struct heap, slot));
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
         os_purge(from, (size_t)((char *)h->cold.l1 + heap_l1_bytes() - from));
     }
