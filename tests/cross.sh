@@ -79,8 +79,13 @@ END
 $CC -O2 -Wall -Werror -pthread "$tmp/prog.c" -o "$tmp/prog" || bail 'the program does not compile'
 
 # From outside it can't be read: the emulator shows a start time that is not the kernel's.
-is "$($EMULATOR -E LD_PRELOAD="$lib" "$tmp/prog" 2>&1)" \
-    'usable 112, bad bytes 0, bad alignment 0, child 7, segments 1' \
-    'four threads, blocks freed by other threads, fork, a segment'
-
+for page in 4096 16384 65536; do
+    is "$($EMULATOR -p $page -E LD_PRELOAD="$lib" "$tmp/prog" 2>&1)" \
+        'usable 112, bad bytes 0, bad alignment 0, child 7, segments 1' \
+        "pages of $page bytes: four threads, blocks freed by other threads, fork, a segment"
+done
+for test in api sizes; do
+    ok "tests/$test with pages of 64 KiB" \
+        $EMULATOR -p 65536 -E LD_PRELOAD="$lib" "$HAK_BUILD/tests/$test"
+done
 done_testing

@@ -112,6 +112,29 @@ static int no_populate(void)
     return slots_work(70);
 }
 
+/* Signals that come faster than memory does: it gives up (libqb #451), and the program runs on. */
+static int always_interrupted(void)
+{
+    const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINTR);
+    if (why)
+        return cannot("seccomp: %s", why);
+    control_init();
+    need(!control_slot(slot_memory()) && atomic_load(&hak_globals)->uncounted == 1);
+    return 0;
+}
+
+static int interrupted_on_an_old_kernel(void)
+{
+    const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL);
+    if (!why)
+        why = forbid(SYS_fallocate, -1, EINTR);
+    if (why)
+        return cannot("seccomp: %s", why);
+    control_init();
+    need(!control_slot(slot_memory()) && atomic_load(&hak_globals)->uncounted == 1);
+    return 0;
+}
+
 static int no_second_mapping(void)
 {
     const char *why = forbid(SYS_mremap, -1, ENOMEM);
@@ -696,6 +719,8 @@ int main(int argc, char **argv)
     CASE("400 slots taken by 8 threads at once: each one's own, each visible", many_slots);
     CASE("the segment takes less than 2 MiB of address space", little_address_space);
     CASE("a kernel without MADV_POPULATE_WRITE", no_populate);
+    CASE("populating memory is interrupted for ever: private", always_interrupted);
+    CASE("so is allocating it, on an old kernel", interrupted_on_an_old_kernel);
     CASE("a kernel that maps nothing twice", no_second_mapping);
     CASE("an old kernel and a full /dev/shm", old_and_full);
     CASE("an old kernel, and the segment's name is another file's", old_and_replaced);
