@@ -4,6 +4,8 @@
 . "$HAK_SRC/tests/puppet.sh"
 need unshare util-linux
 need jq jq
+need perl perl
+need strace strace
 work=$HAK_BUILD/tests/work
 
 # What the program says, on both streams, and how it ends.
@@ -71,6 +73,28 @@ is "$(ulimit -v 524288; run preloaded "$work")" "$fine" 'RLIMIT_AS=512 MiB'
 is "$(ulimit -v 524288; run preloaded "$work" fill)" "$fine" 'and memory used up, five sizes in turn, each twice'
 is "$(ulimit -l 0; run preloaded "$work")" "$fine" 'RLIMIT_MEMLOCK=0'
 is "$(run preloaded prlimit --nofile=4 "$work")" "$fine" 'RLIMIT_NOFILE=4: one descriptor to be had'
+
+# ---- system calls that fail ------------------------------------------------------------------------
+
+cat >"$tmp/grow.pl" <<'END'
+my ($s, @a) = ("");
+for my $i (1 .. 60) {
+    $s .= "x" x 300000;
+    push @a, "y" x (100000 * ($i % 40));
+    shift @a if @a > 5;
+}
+print length($s), " ", unpack("%32C*", $s), " ", scalar(@a), "\n";
+END
+if said=$(strace -o "$tmp/strace" true 2>&1); then
+    # munmap: as at the limit of mappings (jemalloc #1328)
+    for fault in munmap:error=ENOMEM mremap:error=ENOMEM madvise:error=EINTR madvise:error=EINVAL \
+                 flock:error=EINTR:when=1..3 ftruncate:error=EINTR; do
+        is "$(run strace -f -qq -o "$tmp/strace" -e inject=$fault env LD_PRELOAD="$lib" perl "$tmp/grow.pl")" \
+            $'18000000 2160000000 5\nexit 0' "$fault, $(grep -c INJECTED "$tmp/strace") times"
+    done
+else
+    skip 'system calls that fail' "strace: $said"
+fi
 
 # ---- descriptors ----------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 # loader.sh: the library and the dynamic loader: linked, preloaded, opened late and closed, and next to
-# libraries that were opened with RTLD_DEEPBIND or that audit.
+# libraries that were opened with RTLD_DEEPBIND or that audit; and under valgrind.
 . "${HAK_SRC:-.}/tests/tap.sh"
+need valgrind valgrind
 
 run() { "$@" 2>&1; echo "exit $?"; }
 compile() { $CC -O1 -fno-builtin -Wall -o "$@" || bail "$* does not compile"; }
@@ -144,4 +145,22 @@ END
 compile "$tmp/audit.so" -shared -fPIC "$tmp/audit.c"
 is "$(LD_AUDIT=$tmp/audit.so run preloaded "$HAK_BUILD/tests/work")" $'done\nexit 0' 'under LD_AUDIT'
 is "$(LD_BIND_NOW=1 run preloaded "$HAK_BUILD/tests/work")" $'done\nexit 0' 'under LD_BIND_NOW'
+
+# ---- valgrind puts its own malloc in our place, as hakmem(7) says -------------------------------------
+
+cat >"$tmp/stale.c" <<'END'
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    char *volatile p = calloc(100, 1);
+    (void)argv;
+    free(p);
+    return argc > 1 ? p[5] : 0;
+}
+END
+compile "$tmp/stale" "$tmp/stale.c" -Wno-use-after-free
+checked=(preloaded valgrind -q --soname-synonyms=somalloc=libhakmem.so.0 --error-exitcode=9 "$tmp/stale")
+is "$(run "${checked[@]}")" 'exit 0' 'under valgrind'
+like "$(run "${checked[@]}" stale)" 'Invalid read of size 1.*inside a block of size 100 free.*exit 9' \
+    'which sees a block read after its free'
 done_testing
