@@ -58,7 +58,7 @@ static void test_growth(void)
     for (int round = 0; round < 2; round++) {
         int n = 0;
         for (size_t size = 1; size < 4000000; size += size / 5 + 1)
-            for (int i = 0; i < (size < 40000 ? 200 : 5); i++, calls++)
+            for (int i = 0; i < (size < 40000 ? 800 : 5); i++, calls++)
                 if (!(blocks[n++] = malloc(size)))
                     bail("no memory");
         while (n)

@@ -140,7 +140,7 @@ static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *
 
     slab->map = bin->size < 64 ? ss->map_wide[i] : ss->map[i];
     slab->size = (uint16_t)bin->size;
-    slab->magic = (uint32_t)((((uint64_t)1 << 32) + bin->size - 1) / bin->size);
+    slab->magic = magic_of(bin->size);
     slab->capacity = (uint16_t)(slab->run * SLAB_SIZE / bin->size);
     slab->used = slab->carved = 0;
     slab->first = 0;

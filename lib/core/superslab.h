@@ -61,6 +61,11 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
 
+hak_inline uint32_t magic_of(unsigned size)
+{
+    return (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+}
+
 #define MAP_BITS_SMALL (SLAB_SIZE / 64)         /* a slab of 64-byte blocks, or any run of larger ones */
 #define MAP_BITS_MAX   (SLAB_SIZE / 8)
 #define MAP_WORDS(bits) ((bits) / 64)

@@ -164,49 +164,115 @@ static hak_cold _Noreturn void twice(void *p)
     hak_die("free(): block freed twice, or not the start of a block", p);
 }
 
-/* Gives back those of the n blocks, from the first on, that lie in one slab; how many they were. */
-hak_inline unsigned put_run(struct heap *h, struct slab *slab, void **blocks, unsigned n)
+/* What a block that comes back may bring with it: its slab was full, or is empty now. */
+static hak_cold void slab_turned(struct heap *h, struct slab *slab)
 {
-    const uintptr_t base = (uintptr_t)slab->base, bytes = slab->run * SLAB_SIZE;
-    const unsigned carved = slab->carved, size = slab->size;
-    uint64_t *const map = slab->map, magic = slab->magic;
-    unsigned first = slab->first, k = 0;
-
-    hak_assert(slab->kind == SLAB_BIN);
-    for (; k < n; k++) {
-        uintptr_t offset = (uintptr_t)blocks[k] - base;
-        if (offset >= bytes)
-            break;
-        unsigned i = (unsigned)(offset * magic >> 32), w = i / 64;
-        uint64_t bit = (uint64_t)1 << (i % 64);
-        if (unlikely(map[w] & bit || i >= carved || i * size != offset))
-            twice(blocks[k]);
-        map[w] |= bit;
-        if (w < first)
-            first = w;
-    }
-    slab->first = (uint8_t)first;
-    slab->used = (uint16_t)(slab->used - k);
-    if (unlikely(slab->list == ON_FULL)) {
+    if (slab->list == ON_FULL) {
         full_remove(h, slab);
         avail_push(h, slab);
     }
-    if (unlikely(slab->used == 0))
+    if (slab->used == 0)
         slab_emptied(h, slab);
-    return k;
+}
+
+/* Marks those of the 64 blocks of word w whose bits are set as given back. */
+hak_inline void mark_word(struct slab *slab, unsigned w, uint64_t bits)
+{
+    uint64_t free_already = slab->map[w] & bits;
+
+    if (unlikely(free_already != 0))
+        twice(slab->base + (w * 64 + (unsigned)__builtin_ctzll(free_already)) * slab->size);
+    slab->map[w] |= bits;
+}
+
+/* m blocks of a slab have come back, the lowest of them in word w. */
+hak_inline void marked(struct heap *h, struct slab *slab, unsigned w, unsigned m)
+{
+    if (w < slab->first)
+        slab->first = (uint8_t)w;
+    slab->used = (uint16_t)(slab->used - m);
+    if (unlikely(slab->used == 0 || slab->list == ON_FULL))
+        slab_turned(h, slab);
+}
+
+hak_inline void mark(struct heap *h, struct slab *slab, unsigned i)
+{
+    mark_word(slab, i / 64, (uint64_t)1 << (i % 64));
+    marked(h, slab, i / 64, 1);
+}
+
+/* Marks m blocks, from number i on. */
+static __attribute__((noinline)) void mark_row(struct heap *h, struct slab *slab, unsigned i, unsigned m)
+{
+    unsigned shift = i % 64, left = m;
+
+    for (unsigned w = i / 64; left; w++, shift = 0) {
+        unsigned here = left < 64 - shift ? left : 64 - shift;
+        mark_word(slab, w, ~(uint64_t)0 >> (64 - here) << shift);
+        left -= here;
+    }
+    marked(h, slab, i / 64, m);
+}
+
+/* The number of a block; size and magic are the bin's. */
+hak_inline unsigned number_of(const struct slab *slab, void *p, unsigned size, uint64_t magic)
+{
+    uintptr_t offset = (uintptr_t)p - (uintptr_t)slab->base;
+    unsigned i = (unsigned)(offset * magic >> 32);
+
+    hak_assert(slab->kind == SLAB_BIN && slab->size == size);
+    if (unlikely(i >= slab->carved || i * size != offset))
+        twice(p);
+    return i;
 }
 
 void slabs_put(struct heap *h, struct slab *slab, void *p)
 {
-    put_run(h, slab, &p, 1);
+    mark(h, slab, number_of(slab, p, slab->size, slab->magic));
 }
 
-/* Blocks of this heap; neighbours in the array are often neighbours in a slab. */
+/* How many of the first blocks, at most `most`, lie `step` bytes from one to the next. */
+hak_inline unsigned row_length(void **blocks, unsigned most, ptrdiff_t step)
+{
+    unsigned m = 1;
+
+    while (m < most && (char *)blocks[m] - (char *)blocks[m - 1] == step)
+        m++;
+    return m;
+}
+
+/* The first of the blocks is number i of the slab, the second its neighbour, `step` bytes away.  Puts back
+ * all that go on like this; how many they were. */
+static __attribute__((noinline)) unsigned put_row(struct heap *h, struct slab *slab, unsigned i,
+                                                  ptrdiff_t step, void **blocks, unsigned n)
+{
+    unsigned room = step > 0 ? slab->carved - i : i + 1;
+    unsigned m = row_length(blocks, room < n ? room : n, step);
+
+    mark_row(h, slab, step > 0 ? i : i + 1 - m, m);
+    return m;
+}
+
+/* Blocks of this heap.  Neighbours in the array are often neighbours in a slab. */
 static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
-    for (unsigned k = 0; k < n; )
-        k += put_run(h, slab_of(blocks[k]), blocks + k, n - k);
+    const ptrdiff_t size = bin_info[bin].size;
+    const uint64_t magic = magic_of((unsigned)size);
+    void **end = blocks + n;
+    struct slab_cursor at = { 0 };
+
     COUNT(h->slot.row[bin].returned, n);
+    while (blocks < end) {
+        struct slab *slab = slab_at(&at, *blocks);
+        unsigned i = number_of(slab, *blocks, (unsigned)size, magic);
+        ptrdiff_t step = blocks + 1 < end ? (char *)blocks[1] - (char *)blocks[0] : 0;
+        if (step == size || step == -size) {
+            blocks += put_row(h, slab, i, step, blocks, (unsigned)(end - blocks));
+        } else {
+            mark(h, slab, i);
+            blocks++;
+        }
+    }
 }
 
 void empties_trim(struct heap *h, unsigned bin, unsigned keep)
