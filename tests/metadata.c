@@ -8,9 +8,9 @@
 #define _GNU_SOURCE
 #include "tests/seg.h"
 
-enum { MOST = 20000 };
+enum { MOST = 20000, ROOM = 50000 };
 static struct seg s;
-static void *blocks[MOST];
+static void *blocks[ROOM];
 
 static uint64_t all_allocs(void)
 {
