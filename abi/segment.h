@@ -14,7 +14,7 @@
  *      +--------------------+ state_off      (page aligned)
  *      | state page(s)      | the truth: written by the library alone
  *      +--------------------+ control_off    (page aligned)
- *      | control page       | requests: written by tools alone; the library maps it read-only
+ *      | control page       | requests, of tools and of hak_set; the library maps it read-only
  *      +--------------------+ trace_off      (page aligned)
  *      | trace ring         | made when trace.ring is first on
  *      +--------------------+ map_off        (page aligned)
@@ -30,7 +30,7 @@
  *   counters      owner thread, plain aligned 8-byte stores; read relaxed, each exact by itself
  *   map           a slab's owner, plain aligned 2-byte stores, each cell by itself
  *   state values  library under its own lock, inside state.seq (odd while writing); retry, bounded
- *   control       one tool at a time, under an fcntl OFD write lock on the whole file
+ *   control       one writer at a time, under an fcntl OFD write lock on the whole file
  */
 #ifndef HAK_ABI_SEGMENT_H
 #define HAK_ABI_SEGMENT_H
@@ -51,6 +51,7 @@
 #define HAK_TRACE_RECORDS  4096
 #define HAK_MAP_SLABS      32               /* slabs of a SuperSlab */
 #define HAK_MAP_SUPERSLABS 4096             /* most that have cells */
+#define HAK_TICK_FREES     2048             /* a thread looks for requests at least once in so many frees */
 
 /* What the tables say, as enums.  In the struct these are uint32_t. */
 enum hak_knob_type    { HAK_BOOL, HAK_UINT, HAK_MASK, HAK_OCTAL };
@@ -147,7 +148,8 @@ struct hak_seg_header {
  *
  * revert_ns: CLOCK_BOOTTIME after which the library puts back, by itself and at its first tick, the
  * values that this generation replaced; 0: never.  A later generation without one cancels it; one
- * that has its own takes it over: what is put back then is what the first of them replaced. */
+ * that has its own takes it over: what is put back then is what the first of them replaced.  One of
+ * the process itself (hak_set) leaves it pending, and what that set stays. */
 struct hak_writer {
     int32_t  pid;  uint32_t uid;
     uint64_t ns;                            /* CLOCK_REALTIME */
@@ -182,7 +184,7 @@ struct hak_state {
     uint64_t generation;                    /* the last accepted */
     uint64_t examined;                      /* the last looked at: accepted or refused */
     uint64_t epoch;                         /* number of the value table in force: grows with every
-                                             * accepted generation, revert and call of hak_set() */
+                                             * accepted generation, and with reverts */
     uint64_t refused;                       /* the last refused generation; 0: none ever */
     uint32_t refused_reason, refused_knob;  /* enum hak_refusal; index of the offending knob */
     uint64_t refused_value;

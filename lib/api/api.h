@@ -15,6 +15,10 @@
 /* Makes the process ready; returns at once when it is. */
 void hak_start(void);
 
+/* The same, and in the child of a fork that no handler has prepared what those do: for whoever is to
+ * look at heaps, slots or the segment. */
+void hak_ready(void);
+
 /* In the child of a fork: whatever the handlers or the first slow path find to do; idempotent. */
 void hak_after_fork(void);
 

@@ -39,12 +39,12 @@ static void add_heap(struct totals *t, struct heap *h)
 
 static void sum(struct totals *t)
 {
-    hak_start();
+    hak_ready();
     for (struct heap *h = heap_first(); h; h = h->cold.next_all)
         if (h->cold.has_slot)
             add_heap(t, h);
     for (unsigned i = 0; i < HAK_ROWS; i++) {
-        unsigned cls = i < HAK_BINS ? bin_info[i].cls : HAK_CLASS_LARGE + (i - HAK_ROW_LARGE);
+        unsigned cls = class_of_row(i);
         t->live[cls] += t->allocs[i] - t->frees[i];
         if (i < HAK_BINS)
             t->live_bytes[cls] += (t->allocs[i] - t->frees[i]) * bin_info[i].size;

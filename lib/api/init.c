@@ -51,6 +51,12 @@ void hak_start(void)
     lock_drop(&start_lock);
 }
 
+void hak_ready(void)
+{
+    hak_start();
+    heap_notice_fork();
+}
+
 /* In place before any code runs, so that the very first call finds it. */
 void (*front_start)(void) = hak_start;
 

@@ -79,8 +79,7 @@ static bool remove_old(const struct identity *self)
     return ours;
 }
 
-/* Descriptors 0 to 2 may be closed, and the program may mean them to stay so. */
-static int above_stderr(int fd)
+int above_stderr(int fd)
 {
     if (fd > STDERR_FILENO)
         return fd;

@@ -6,6 +6,7 @@
  *   sweep.c     removes dead segments
  *   describe.c  header and descriptors
  *   tick.c      the table of values in force: requests, validation, reverts, the state page
+ *   inside.c    requests of the process itself
  *   trace.c     the trace ring
  *   map.c       the map of SuperSlabs
  *   report.c    the statistics at exit
@@ -115,9 +116,16 @@ struct hak_slot_full *seg_slot(size_t i);            /* i < slots_next */
 /* Whether seg.path still is the name of our file. */
 bool seg_named(void);
 
+/* The file again, by its name; -1 with errno: it can't be opened, or the name is another file's. */
+int seg_reopen(void);
+
 /* A new file of so many bytes, a hole; locked, and above descriptor 2.  Fills in seg.path, dev and
  * ino.  -1: *why. */
 int birth(const struct identity *self, size_t bytes, unsigned mode, const char **why);
+
+/* The same file behind a descriptor above 2: those up to it may be closed, and the program may mean
+ * them to stay so.  -1: there is none. */
+int above_stderr(int fd);
 
 /* Removes dead segments, now and then. */
 void sweep(const struct identity *self);
@@ -133,6 +141,11 @@ void tick_publish_all(void);            /* the whole state page, before anybody 
 const union hak_knobs *tick_knobs(void);/* at start and in a fork's child only */
 bool tick(struct hak_orders *orders);
 void tick_purged(uint64_t request, uint64_t bytes);
+
+/* Puts changes in force, all or none, as control_set does, and where `page` is not NULL as the next
+ * request in it: the control page, for whose writers the caller holds the lock. */
+int tick_set(const struct control_change *changes, size_t count, struct hak_control *page);
+#define BUSY_TRIES 3000                 /* os_pause between them: a quarter of a second or so */
 
 /* ---- map.c, trace.c, report.c ---- */
 

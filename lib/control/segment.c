@@ -251,14 +251,16 @@ bool seg_named(void)
 
 /* ---- Memory behind it ------------------------------------------------------------------------ */
 
-/* The file again, by name: for kernels that lack MADV_POPULATE_WRITE or mremap's duplication. */
-static int reopen(void)
+int seg_reopen(void)
 {
     struct stat st;
     int fd = sys_open(seg.path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 
+    if (fd >= 0)
+        fd = above_stderr(fd);
     if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_dev != seg.dev || st.st_ino != seg.ino)) {
         sys_close(fd);
+        errno = ENOENT;
         fd = -1;
     }
     return fd;
@@ -283,7 +285,7 @@ bool seg_back(char *p, size_t bytes, size_t offset)
             return true;
     if (why != -EINVAL && why != -EPERM)        /* an old kernel, a sandbox */
         return false;
-    int fd = reopen();
+    int fd = seg_reopen();
     bool done = fd >= 0 && allocate(fd, offset, bytes);
     if (fd >= 0)
         sys_close(fd);
@@ -296,7 +298,7 @@ bool seg_back(char *p, size_t bytes, size_t offset)
 static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
 {
     char *p = sys_mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
-    int fd = p ? -1 : reopen();
+    int fd = p ? -1 : seg_reopen();         /* a kernel without mremap's duplication */
 
     if (fd >= 0) {
         if (allocate(fd, offset, bytes))

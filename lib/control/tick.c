@@ -17,9 +17,11 @@
  * read from the control page is used before request_check has passed it. */
 #include "lib/control/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "lib/base/lock.h"
+#include "lib/base/os.h"
 
 #define TORN_MAX 100                    /* ticks at which a request kept changing under our eyes */
 
@@ -237,14 +239,92 @@ static void request_take(void)
 }
 
 /* A revert comes before all else, and again after a request that comes too late for its own. */
+static void take_all(void)
+{
+    revert_if_due();
+    request_take();
+    revert_if_due();
+}
+
 static hak_cold void look(void)
 {
     if (!lock_try(&force.lock, NULL))
         return;
-    revert_if_due();
-    request_take();
-    revert_if_due();
+    take_all();
     lock_drop(&force.lock);
+}
+
+/* ---- A request of the process itself --------------------------------------------------------- */
+
+static int changes_check(const struct control_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (knob_table[changes[i].knob].context == HAK_STARTUP)
+            return EPERM;
+        else if (!knob_valid(changes[i].knob, changes[i].value))
+            return EINVAL;
+    return 0;
+}
+
+static void change(union hak_knobs *knobs, const struct control_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        knobs->values[changes[i].knob] = changes[i].value;
+}
+
+/* Nobody else writes to the page, nor looks at what is in it while the lock of the table is held. */
+static void page_write(struct hak_control *page, uint64_t generation, const union hak_knobs *knobs,
+                       const struct hak_origin_rec *writer)
+{
+    unsigned which = generation & 1;
+    struct hak_writer *w = &page->writer[which];
+
+    for (unsigned i = 0; i < HAK_KNOBS; i++)
+        put(page->values[which][i], knobs->values[i]);
+    put(w->pid, writer->pid);
+    put(w->uid, writer->uid);
+    put(w->ns, writer->ns);
+    put(w->revert_ns, force.revert_ns);
+    put(page->generation, generation);
+}
+
+/* What was asked for before comes before: a revert or another's request must not undo this one.  A
+ * revert that is pending stays so, and puts back what the process itself has set since. */
+static int set_held(const struct control_change *changes, size_t count, struct hak_control *page)
+{
+    struct hak_origin_rec self = { .from = HAK_FROM_API, .pid = seg.self.pid, .uid = geteuid(),
+                                   .ns = clock_ns(CLOCK_REALTIME) };
+
+    take_all();
+    uint64_t generation = table_of(force.epoch)->generation;
+    union hak_knobs knobs = *tick_knobs();
+    change(&knobs, changes, count);
+    if (page) {
+        if (get(page->generation) != force.seen)        /* torn: its writer ignores the lock */
+            return EBUSY;
+        generation = force.seen + 1;
+        page_write(page, generation, &knobs, &self);
+        put(force.seen, generation);
+    }
+    change(&force.replaced, changes, count);
+    put_in_force(&knobs, generation, &self);
+    return 0;
+}
+
+int tick_set(const struct control_change *changes, size_t count, struct hak_control *page)
+{
+    int why = changes_check(changes, count);
+
+    for (unsigned tried = 0; !why && !lock_try(&force.lock, NULL); tried++)
+        if (tried < BUSY_TRIES)
+            os_pause(tried);
+        else
+            why = EBUSY;
+    if (why)
+        return why;
+    why = set_held(changes, count, page);
+    lock_drop(&force.lock);
+    return why;
 }
 
 /* ---- The tick -------------------------------------------------------------------------------- */

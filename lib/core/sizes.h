@@ -22,6 +22,12 @@ struct bin_info {
 
 extern const struct bin_info bin_info[HAK_BINS];
 
+/* Of a row of counters: a bin's, or a tier's without bins. */
+hak_inline unsigned class_of_row(unsigned row)
+{
+    return row < HAK_BINS ? bin_info[row].cls : HAK_CLASS_LARGE + (row - HAK_ROW_LARGE);
+}
+
 /* Filled by sizes_init; before that all zero, which leads every request to a slow path. */
 extern uint8_t tiny_bin[(TINY_MAX >> TINY_STEP) + 1];
 extern uint8_t mid_bin[(MID_MAX >> MID_STEP) + 1];

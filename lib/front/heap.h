@@ -35,7 +35,7 @@
 
 #define HEAP_ALIGN   (256 * KIB)
 #define L0_CAP       27                     /* what fits in a struct bin */
-#define TICK_FREES   2048                   /* most frees between two ticks, whatever the knobs say */
+#define TICK_FREES   HAK_TICK_FREES         /* most frees between two ticks, whatever the knobs say */
 #define BATCHES      8
 #define BATCH_BLOCKS 64
 #define BATCH_BYTES  (64 * KIB)
@@ -276,12 +276,16 @@ extern void (*front_arm)(struct heap *h);           /* sets that key */
  * Bytes returned to the kernel. */
 size_t heap_purge(void);
 
+/* The calling thread applies what is in force now, not at its next tick.  Not for signal handlers. */
+void heap_catch_up(void);
+
 /* fork.  prepare and parent run in the forking thread.  In the child: whether what follows is still
  * to do; `child`, once the layers below are ready, after which this thread may count; `inherited`,
  * HAK_ROWS counts of the blocks that live there; `sort`, once the child has its own segment. */
 void front_fork_prepare(void);
 void front_fork_parent(void);
 bool front_is_forked(void);
+void heap_notice_fork(void);                        /* calls front_forked where no handler has run */
 void front_fork_child(void);
 void front_inherited(uint64_t *inherited);
 void front_fork_sort(void);

@@ -75,7 +75,6 @@ void remote_free_now(uintptr_t owner, void *p);
  * one that happens in between leaves the heap alone in the child. */
 void heap_enter(struct heap *h);
 void heap_leave(struct heap *h);
-void heap_notice_fork(void);
 
 /* Another thread's heap, if nobody works on it. */
 bool heap_try(struct heap *h);

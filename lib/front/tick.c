@@ -142,6 +142,19 @@ void heap_look(struct heap *h)
         heap_walk(h, o.walk);
 }
 
+void heap_catch_up(void)
+{
+    struct heap *h = heap_self;
+    int saved = errno;
+
+    if (heap_is_none(h))                                /* it applies what is in force at its birth */
+        return;
+    heap_enter(h);
+    heap_look(h);
+    heap_leave(h);
+    errno = saved;
+}
+
 /* A bin whose L1 stands as it stood a drain ago is not in use: half of it goes back. */
 static void idle_trim(struct heap *h)
 {
