@@ -56,6 +56,8 @@ int apply(const struct call *call, struct shm_seg *seg, struct shm_change *chang
     json_object_set_new(out, "applied", json_integer(ack.applied));
     json_object_set_new(out, "threads", json_integer(ack.moved));
     json_object_set_new(out, "idle", json_integer(ack.idle));
+    if (ack.frees_left)
+        json_object_set_new(out, "frees_left", json_integer(ack.frees_left));
     if (call->revert_ms)
         json_object_set_new(out, "revert_after_ms", json_integer(call->revert_ms));
     json_object_set_new(out, "changes", change_list(changes, count));

@@ -92,18 +92,33 @@ struct goal {
 
 struct progress {
     unsigned moved, done, idle, ended_left;
-    int      laggard;           /* tid of a thread that moved and is not done */
+    int      laggard;           /* tid of that thread which moved, is not done, and has made most */
+    uint64_t laggard_frees;     /* frees since the snapshot before the request */
     bool     whole;
 };
 
-/* Whether the thread of a slot has made a call since the snapshot before the request. */
-static bool has_moved(const struct shm_snap *before, const struct shm_snap *now, unsigned slot)
+/* Whether a slot belonged to another thread, or to none, when the snapshot before was taken. */
+static bool is_new(const struct shm_snap *before, const struct shm_snap *now, unsigned slot)
 {
     if (slot >= before->slot_count)
         return true;
     const struct hak_slot *was = shm_slot(before, slot), *is = shm_slot(now, slot);
-    return was->state != is->state || was->started_ns != is->started_ns
-        || shm_moves(before, slot) != shm_moves(now, slot);
+    return was->state != is->state || was->started_ns != is->started_ns;
+}
+
+/* Whether the thread of a slot has made a call since the snapshot before the request. */
+static bool has_moved(const struct shm_snap *before, const struct shm_snap *now, unsigned slot)
+{
+    return is_new(before, now, slot) || shm_moves(before, slot) != shm_moves(now, slot);
+}
+
+static uint64_t frees_since(const struct shm_snap *before, const struct shm_snap *now, unsigned slot)
+{
+    struct shm_sums was = { 0 }, is;
+    if (slot < before->slot_count)      /* one slot counts on from one thread to the next */
+        shm_sum_all(before, slot, &was);
+    shm_sum_all(now, slot, &is);
+    return is.frees - was.frees;
 }
 
 static struct progress measure(const struct shm_snap *before, const struct shm_snap *now,
@@ -121,10 +136,15 @@ static struct progress measure(const struct shm_snap *before, const struct shm_s
             continue;
         }
         p.moved++;
-        if (goal->slot(slot, goal->number))
+        if (goal->slot(slot, goal->number)) {
             p.done++;
-        else
-            p.laggard = slot->tid;
+            continue;
+        }
+        uint64_t frees = frees_since(before, now, i);
+        if (p.laggard && frees <= p.laggard_frees)
+            continue;
+        p.laggard = slot->tid;
+        p.laggard_frees = frees;
     }
     p.whole = goal->whole && goal->whole(&now->state, goal->number);
     return p;
@@ -262,6 +282,18 @@ static int refused(const struct shm_seg *seg, const struct hak_state *state, str
                     shm_value_text(knob, state->refused_value, value), why[reason]);
 }
 
+/* A thread that frees little comes to a tick late: it is alive, and all is well. */
+static int not_applied(const struct shm_ack *ack, const struct progress *p, unsigned wait_ms,
+                       struct shm_error *err)
+{
+    char why[120] = "is not one of them";
+    if (ack->frees_left)
+        snprintf(why, sizeof why, "runs, but has made only %" PRIu64 " frees meanwhile; it applies it "
+                 "within its next %u", p->laggard_frees, ack->frees_left);
+    return shm_fail(err, SHM_EBUSY, "generation %" PRIu64 " is applied by %u/%u threads after %u ms; "
+                    "thread %d %s", ack->generation, p->done, p->moved, wait_ms, p->laggard, why);
+}
+
 static bool slot_applied(const struct hak_slot *slot, uint64_t generation)
 {
     return reached(slot->applied, generation);
@@ -290,13 +322,13 @@ int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsig
     if (!code) {
         const struct hak_state *state = &after->state;
         *ack = (struct shm_ack){ ack->generation, reached(state->generation, ack->generation),
-                                 p.moved, p.done, p.idle };
+                                 p.moved, p.done, p.idle, 0 };
+        if (p.done < p.moved && p.laggard_frees < HAK_TICK_FREES)
+            ack->frees_left = HAK_TICK_FREES - (unsigned)p.laggard_frees;
         if (!ack->examined && reached(state->examined, ack->generation))
             code = refused(seg, state, err);
         else if (wait_ms && p.done < p.moved)
-            code = shm_fail(err, SHM_EBUSY, "generation %" PRIu64 " is applied by %u/%u threads "
-                            "after %u ms; thread %d is not one of them", ack->generation, p.done,
-                            p.moved, wait_ms, p.laggard);
+            code = not_applied(ack, &p, wait_ms, err);
     }
     shm_snap_free(before);
     shm_snap_free(after);
@@ -351,7 +383,8 @@ int shm_purge(struct shm_seg *seg, unsigned wait_ms, bool *done, uint64_t *bytes
         *bytes = p.whole ? after->state.purged_bytes : 0;
         if (!p.whole && p.moved && wait_ms)
             code = shm_fail(err, SHM_EBUSY, "the purge is pending: %u threads moved, none has come "
-                            "to it after %u ms", p.moved, wait_ms);
+                            "to it after %u ms; each does at least once in %d of its frees", p.moved,
+                            wait_ms, HAK_TICK_FREES);
     }
     shm_snap_free(before);
     shm_snap_free(after);

@@ -243,6 +243,8 @@ struct shm_ack {
     unsigned moved;             /* T: live threads that have moved since the request */
     unsigned applied;           /* A: those of T that work by it */
     unsigned idle;              /* live threads that have not moved */
+    unsigned frees_left;        /* of a thread that moved and has not applied it: after so many more
+                                 * of its frees it has, at the latest; 0: it is late */
 };
 
 /* Writes all changes as one generation and waits until every thread that moves has applied it, at

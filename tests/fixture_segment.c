@@ -3,7 +3,8 @@
  *
  *   fixture_segment [NAME=NUMBER...] [corrupt=WHAT]
  *     threads   slots in use (default 3)
- *     busy      the first so many make a call every millisecond and tick (default 0)
+ *     busy      the first so many make calls every millisecond and tick (default 0)
+ *     pace      so many allocations and frees each (default 100)
  *     deaf      the last so many of those never tick: apply, walk and purge nothing (default 0)
  *     refuse    1: every generation is refused, as out of range
  *     walked    1: all slots have answered a walk before
@@ -19,10 +20,10 @@
 #include "tests/fixture.h"
 
 static struct {
-    unsigned threads, busy, deaf, refuse, walked, silent, ready;
+    unsigned threads, busy, pace, deaf, refuse, walked, silent, ready;
     unsigned abi, flags, uncounted, inherited, env_errors, process_state;
     const char *corrupt;
-} opt = { .threads = 3, .ready = 1, .abi = HAK_ABI_MAJOR, .process_state = HAK_PROC_RUNNING };
+} opt = { .threads = 3, .pace = 100, .ready = 1, .abi = HAK_ABI_MAJOR, .process_state = HAK_PROC_RUNNING };
 
 static char path[64];
 
@@ -133,8 +134,8 @@ static void move(struct fixture *f)
 {
     for (unsigned s = 0; s < opt.busy; s++) {
         struct hak_slot_full *slot = &f->slots[s].slot;
-        slot->row[1].l1_hits++;
-        slot->row[1].l1_pushes++;
+        slot->row[1].l1_hits += opt.pace;
+        slot->row[1].l1_pushes += opt.pace;
         if (s + opt.deaf < opt.busy)
             tick(f, slot);
     }
@@ -158,7 +159,8 @@ static void put_options(struct fixture *f)
 static void take_argument(const char *text)
 {
     static const struct { const char *name; unsigned *value; } numbers[] = {
-        { "threads", &opt.threads }, { "busy", &opt.busy }, { "deaf", &opt.deaf },
+        { "threads", &opt.threads }, { "busy", &opt.busy }, { "pace", &opt.pace },
+        { "deaf", &opt.deaf },
         { "refuse", &opt.refuse }, { "walked", &opt.walked }, { "silent", &opt.silent },
         { "ready", &opt.ready }, { "abi", &opt.abi }, { "flags", &opt.flags },
         { "uncounted", &opt.uncounted },

@@ -262,6 +262,18 @@ is "$code|$(json 'd["error"]["code"], d["error"]["message"], d["error"]["pid"], 
     "6|(6, 'generation 2 is applied by 2/3 threads after 2000 ms; thread $((pid + 2)) is not one of them', $pid, 2, 3, 1)|" 'set -j: likewise'
 stop $pid
 
+# A thread that runs, but frees so little that it comes to no tick.
+start threads=2 busy=1 pace=1 deaf=1
+run set --wait 0.3 $mask=3
+like "$code|$out|$err" "^6\|$mask: 0xFE -> 0x3 \(generation 1, applied by 0/1 threads, 1 idle\)\|hakctl: pid $pid: generation 1 is applied by 0/1 threads after 300 ms; thread $pid runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
+    'set: a thread that frees little'
+[[ $err =~ only\ ([0-9]+)\ .*next\ ([0-9]+) ]]
+is "$((BASH_REMATCH[1] > 0)) $((BASH_REMATCH[1] + BASH_REMATCH[2]))" '1 2048' 'it has a tick in 2048 frees'
+run -j set --wait 0.1 $mask=4
+like "$code|$(json 'd["error"]["code"], d["applied"], d["threads"], 1000 < d["frees_left"] < 2048')" \
+    '^6\|\(6, 0, 1, True\)$' 'set -j: likewise'
+stop $pid
+
 start busy=1 refuse=1
 fails 5 $pid "$mask: the library refused 0xE: out of range; nothing changed" set $mask=0xE
 run get -n $mask
@@ -269,7 +281,7 @@ is "$out" 0xFE 'refused: nothing changed'
 stop $pid
 
 start busy=1 silent=1
-fails 6 $pid 'the purge is pending: 1 threads moved, none has come to it after 2000 ms' purge
+fails 6 $pid 'the purge is pending: 1 threads moved, none has come to it after 2000 ms; each does at least once in 2048 of its frees' purge
 stop $pid
 
 start threads=2 busy=2
