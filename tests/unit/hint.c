@@ -159,11 +159,11 @@ static void test_many(const char *where, const uint32_t at[TOKENS])
     memset(held, 0xFF, sizeof held);
     for (int i = 0; i < TOKENS; i++)
         token_give(places[i]);
-    rounds = count_of("HAK_ROUNDS", 500, 50000);
+    rounds = count_of("HAK_ROUNDS", 500, 10000);
     stress(MANY, rounds_of_thread);
     is(faults_taken(), 0, "%d numbers %s: none is ever missing for good, by threads", TOKENS, where);
     if (INTERLEAVES) {
-        rounds = count_of("HAK_INTERLEAVINGS", 6000, 1000000);
+        rounds = count_of("HAK_INTERLEAVINGS", 6000, 200000);
         for (long r = 0; r < rounds; r++) {
             interleave(MANY, take_and_give, (uint64_t)r);
             nothing_missing();

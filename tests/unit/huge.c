@@ -255,14 +255,14 @@ static void give_all(void)
 
 static void test_many(void)
 {
-    steps = count_of("HAK_STEPS", 300, 30000);
+    steps = count_of("HAK_STEPS", 300, 5000);
     huge_cache_limit(12 * MIB);
     stress(MANY, steps_of_thread);
     ok(GLOBAL(huge_cached) <= 12 * MIB, "%d threads take, give, resize and purge: the cache keeps its limit", MANY);
     give_all();
     nothing_left("of them");
     if (INTERLEAVES) {
-        for (long r = count_of("HAK_INTERLEAVINGS", 300, 30000); r > 0; r--)
+        for (long r = count_of("HAK_INTERLEAVINGS", 300, 5000); r > 0; r--)
             interleave(3, part, (uint64_t)r);
         give_all();
         nothing_left("of their interleavings");
@@ -308,7 +308,7 @@ static int child(void)
 
 static void test_fork(void)
 {
-    long forks = count_of("HAK_FORKS", 100, 5000), bad = 0;
+    long forks = count_of("HAK_FORKS", 100, 1000), bad = 0;
     pthread_t t;
 
     huge_cache_limit(64 * MIB);

@@ -366,14 +366,14 @@ static void test_many(void)
 {
     lru_max(1);
     rounds = 20;
-    steps = count_of("HAK_STEPS", 400, 20000);
+    steps = count_of("HAK_STEPS", 400, 4000);
     stress(MANY, rounds_of_thread);
     give_all();
     is(faults_taken(), 0, "%d threads take, give, resize and purge: maps and counts are exact, nothing is lost",
        MANY);
     if (INTERLEAVES) {
         lru_max(1);
-        rounds = count_of("HAK_INTERLEAVINGS", 2000, 300000);
+        rounds = count_of("HAK_INTERLEAVINGS", 2000, 50000);
         for (long r = 0; r < rounds; r++) {
             interleave(3, part, (uint64_t)r);
             check();
@@ -412,7 +412,7 @@ static struct slab *lowest(void)
 /* What is given back is the last: the SuperSlab must not go to the LRU, nor its slabs be lost. */
 static void test_last_slab(void)
 {
-    long n = count_of("HAK_INTERLEAVINGS", 500, 100000), stayed = 0;
+    long n = count_of("HAK_INTERLEAVINGS", 500, 15000), stayed = 0;
 
     for (long r = 0; r < n; r++) {
         given = lowest();
@@ -432,7 +432,7 @@ static void test_last_slab(void)
 /* What is given back is the first, and stale hints lead to the SuperSlab. */
 static void test_stale_hint(void)
 {
-    long n = count_of("HAK_INTERLEAVINGS", 500, 100000);
+    long n = count_of("HAK_INTERLEAVINGS", 500, 15000);
 
     for (long r = 0; r < n; r++) {
         struct slab *half = lowest();
@@ -490,7 +490,7 @@ static int child(void)
 
 static void test_fork(void)
 {
-    long forks = count_of("HAK_FORKS", 200, 5000), bad = 0;
+    long forks = count_of("HAK_FORKS", 200, 1000), bad = 0;
     pthread_t t;
 
     lru_max(1);

@@ -281,7 +281,7 @@ static uint64_t adopted(void)
 /* Many threads, then few: the few take slabs of those that have ended. */
 static void test_threads(void)
 {
-    long rounds = count_of("HAK_ROUNDS", 24, 500);
+    long rounds = count_of("HAK_ROUNDS", 24, 100);
 
     steps = count_of("HAK_STEPS", 4000, 20000);
     for (long r = 0; r < rounds; r++) {
@@ -315,7 +315,7 @@ static void test_knobs(void)
 {
     pthread_t t;
 
-    steps = count_of("HAK_STEPS", 20000, 1000000);
+    steps = count_of("HAK_STEPS", 20000, 200000);
     pthread_create(&t, NULL, turns_knobs, NULL);
     stress(THREADS, hands_over);
     atomic_store(&stop, true);
@@ -401,7 +401,7 @@ static void part(int me)
 
 static void test_interleaved(void)
 {
-    long rounds = count_of("HAK_INTERLEAVINGS", 1500, 100000);
+    long rounds = count_of("HAK_INTERLEAVINGS", 1500, 20000);
 
     il.moved = moved;
     for (int i = 0; i < PARTS; i++)

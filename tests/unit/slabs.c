@@ -88,7 +88,7 @@ static void put_by_l1(unsigned bin)
 
 static void test_bin(unsigned bin)
 {
-    long steps = count_of("HAK_STEPS", 600, 50000);
+    long steps = count_of("HAK_STEPS", 600, 10000);
     uint64_t most = 0;
 
     for (long i = 0; i < steps; i++) {
