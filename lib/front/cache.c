@@ -409,6 +409,14 @@ static bool l1_grow(struct bin *b, unsigned bin)
     return true;
 }
 
+bool l1_keep(struct bin *b, unsigned bin, void *p)
+{
+    if (b->l1_n == b->l1_cap && !l1_grow(b, bin))
+        return false;
+    push(b->l1, &b->l1_n, p);
+    return true;
+}
+
 /* ---- the slow exits ---- */
 
 void heap_overflow(void *p, struct heap *h, struct bin *b)
@@ -432,25 +440,42 @@ void heap_overflow(void *p, struct heap *h, struct bin *b)
     errno = saved;
 }
 
-/* The block for malloc, and as many more in L1 as the knobs say. */
-static void *refill(struct heap *h, unsigned bin)
+static bool queue_is_due(struct heap *h)
+{
+    unsigned queued = queue_length(h);
+
+    return queued && queued >= h->cold.knobs.p0_drain_thresh && !h->cold.knobs.p0_no_drain;
+}
+
+/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  One that could not
+ * hold as many grows. */
+static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
     struct bin_cold *c = &h->cold.bin[bin];
-    uint64_t start = os_now_ns();
-    unsigned want = c->refill < b->l1_cap ? c->refill : b->l1_cap, got = 0;
-    void *p;
+    unsigned want = c->refill < b->l1_cap ? c->refill : (unsigned)b->l1_cap;
 
     if (c->sll)
-        got = sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
-    if (!got) {
-        if (!h->cold.knobs.p0_no_drain) {
-            unsigned queued = queue_length(h);
-            if (queued && queued >= h->cold.knobs.p0_drain_thresh)
-                queue_drain(h);
-        }
-        got = slabs_take(h, bin, b->l1, want);
+        return sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
+    if (queue_is_due(h)) {
+        queue_drain(h);
+        if (b->l1_n)
+            return (unsigned)b->l1_n;
     }
+    unsigned got = slabs_take(h, bin, b->l1, want);
+    if (want < c->refill)
+        l1_grow(b, bin);
+    return got;
+}
+
+/* The block for malloc, and more in L1. */
+static void *refill(struct heap *h, unsigned bin)
+{
+    struct bin *b = &h->hot.bin[bin];
+    uint64_t start = os_now_ns();
+    unsigned got = l1_fill(h, bin);
+    void *p;
+
     if (!got)
         return NULL;
     p = b->l1[--got];

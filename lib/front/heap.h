@@ -25,6 +25,7 @@
  *   user -> L0, L1, SLL, slab          the owner, in free
  *   user -> batch -> queue of owner    another thread, in free; a batch by one compare-exchange
  *   queue -> slab                      whoever holds the heap, by exchange-all
+ *   queue -> L1                        the owner, likewise
  *   slab -> L1 -> user                 the owner, in malloc
  */
 #ifndef HAK_HEAP_H
@@ -37,7 +38,7 @@
 #define L0_CAP       27                     /* what fits in a struct bin */
 #define TICK_FREES   HAK_TICK_FREES         /* most frees between two ticks, whatever the knobs say */
 #define BATCHES      8
-#define BATCH_BLOCKS 64
+#define BATCH_BLOCKS 61
 #define BATCH_BYTES  (64 * KIB)
 
 /* Said to alias anything, so that the count after a push is one add to memory, and comes after it: a
@@ -80,11 +81,21 @@ struct bin_cold {
     bool sll_on;
 };
 
+/* What goes from one heap to another: the addresses of blocks, so that no block is touched on the way.
+ * Its memory is metadata and goes back to `home` when it is empty. */
+struct parcel {
+    struct block link;                      /* first: in a queue it stands among blocks (remote.c) */
+    struct heap *home;
+    uint64_t n;
+    void *block[BATCH_BLOCKS];
+};
+_Static_assert(sizeof(struct parcel) == 512, "a parcel is eight cache lines");
+
 /* Blocks of one other heap, freed here, not handed over yet. */
 struct batch {
     struct heap *to;
-    struct block *head, *tail;
-    uint32_t n, bytes;
+    struct parcel *parcel;                  /* NULL: none of them */
+    uint64_t bytes;
 };
 
 /* The sides of the conservation laws that a forked child inherits (heap_walk). */
@@ -95,6 +106,7 @@ struct law_base {
 struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
+    struct parcel *parcels;                 /* of this heap, empty */
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
@@ -112,8 +124,9 @@ struct heap_cold {
     struct heap_hot saved;                  /* hot, as the thread that forks leaves it to its child */
     bool saved_valid;
 
-    /* Written by other threads: the remote queue, an address and in the upper 16 bits how many. */
+    /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
+    struct parcel *_Atomic parcels_back;    /* parcels of this heap that others have emptied */
     _Alignas(2 * hak_cacheline) void *l1[];
 };
 

@@ -38,6 +38,9 @@ void sll_drain(struct heap *h);
 /* Empties L0 of a bin into L1, and where that is full into the slabs. */
 void l0_flush(struct heap *h, unsigned bin);
 
+/* Puts a block into L1, which may grow for it; false: it is as large as it may be, and full. */
+bool l1_keep(struct bin *b, unsigned bin, void *p);
+
 /* Gives the n oldest blocks of L1 of a bin back to the slabs. */
 void l1_trim(struct heap *h, unsigned bin, unsigned n);
 
@@ -63,8 +66,8 @@ void batches_flush(struct heap *h);
 unsigned queue_length(struct heap *h);              /* at most 65535 are counted */
 void queue_drain(struct heap *h);
 
-/* Puts a block of another heap into a batch; counts nothing. */
-void batch_add(struct heap *h, uintptr_t owner, void *p);
+/* Counts what is in the batches and in the queue. */
+void queue_walk(const struct heap *h, struct hak_walk *walk);
 
 /* Hands one block over at once. */
 void remote_free_now(uintptr_t owner, void *p);

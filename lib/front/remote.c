@@ -1,20 +1,27 @@
 /* remote.c: blocks that another thread's heap owns.
  *
- * The thread that frees them chains them in a batch for their owner and hands the whole chain over
- * with one compare-exchange on the owner's queue word: an address in the lower 48 bits and in the
- * upper 16 how many blocks hang on it (saturating, advisory).
+ * The thread that frees them collects their addresses in a parcel for their owner and hands the parcel
+ * over with one compare-exchange on the owner's queue word: an address in the lower 48 bits and in the
+ * upper 16 how many blocks hang on it (saturating, advisory).  A node of the queue is a parcel (bit 0 of
+ * its address is set) or a single block; the first word of either is the next node.  A block in a parcel
+ * is not touched on its way: its cache line goes from the thread that used it last to the one that uses
+ * it next, and nowhere else.
  *
- *   push   chain.tail->next = head; compare-exchange head -> chain      release
+ *   push   node.next = head; compare-exchange head -> node              release
  *   drain  exchange head -> 0                                           acquire
  *
  * Only who holds the heap drains, and always takes everything, so that no one ever pops a single
  * node and the ABA problem does not arise: a push needs its expected head to be the current one, not
- * never to have been away.  The release makes the next pointers, and all the user wrote before free,
- * visible to the drain.  A queue is valid as long as its heap, which is for ever.
+ * never to have been away.  The release makes the next pointers, the parcel, and all the user wrote before
+ * free visible to the drain.  A queue is valid as long as its heap, which is for ever.
+ *
+ * Empty parcels go home the same way: pushed to `parcels_back` by who drained them, taken all at once by
+ * the home's thread.  A parcel is in exactly one of: its home's lists, a batch there, a queue, a drain.
  *
  * A run can change its owner between the free of a block and the drain (heap_adopt_slab).  Whoever
- * drains looks at the owner word again and passes on what is no longer the heap's.  All of this is
- * tests/model/queue.pml, in every order of its steps. */
+ * drains looks at the owner word again and passes on what is no longer the heap's.
+ * tests/model/queue.pml is a model of this. */
+#include "lib/base/os.h"
 #include "lib/base/usdt.h"
 #include "lib/front/internal.h"
 
@@ -23,17 +30,21 @@
 #define QUEUE_BYTES  MIB
 #define QUEUE_BLOCKS 8192
 #define COUNT_SHIFT  48
-#define ADDRESS(word) ((struct block *)((word) & (((uint64_t)1 << COUNT_SHIFT) - 1)))
+#define ADDRESS(word) ((uintptr_t)((word) & (((uint64_t)1 << COUNT_SHIFT) - 1)))
+#define IS_PARCEL    ((uintptr_t)1)
+
+/* ---- the queue ---- */
 
 /* Returns how many blocks are in the queue now. */
-static unsigned queue_push(struct heap *to, struct block *head, struct block *tail, unsigned n)
+static unsigned queue_push(struct heap *to, uintptr_t node, unsigned n)
 {
+    struct block *link = (struct block *)(node & ~IS_PARCEL);
     uint64_t old = atomic_load_explicit(&to->cold.queue, memory_order_relaxed), fresh;
 
     do {
         uint64_t count = (old >> COUNT_SHIFT) + n;
-        tail->next = ADDRESS(old);
-        fresh = (uint64_t)(uintptr_t)head | (count > UINT16_MAX ? UINT16_MAX : count) << COUNT_SHIFT;
+        link->next = (struct block *)ADDRESS(old);
+        fresh = node | (count > UINT16_MAX ? UINT16_MAX : count) << COUNT_SHIFT;
     } while (!atomic_compare_exchange_weak_explicit(&to->cold.queue, &old, fresh, memory_order_release,
                                                     memory_order_relaxed));
     return (unsigned)(fresh >> COUNT_SHIFT);
@@ -44,51 +55,132 @@ unsigned queue_length(struct heap *h)
     return (unsigned)(atomic_load_explicit(&h->cold.queue, memory_order_relaxed) >> COUNT_SHIFT);
 }
 
+static uintptr_t next_node(uintptr_t node)
+{
+    return (uintptr_t)((struct block *)(node & ~IS_PARCEL))->next;
+}
+
+/* The blocks of a node; one that is no parcel is its own. */
+struct contents {
+    void *const *block;
+    uint64_t n;
+};
+
+static struct contents contents_of(const uintptr_t *node)
+{
+    const struct parcel *parcel = (struct parcel *)(*node & ~IS_PARCEL);
+
+    return *node & IS_PARCEL ? (struct contents) { parcel->block, parcel->n }
+                             : (struct contents) { (void *const *)node, 1 };
+}
+
+void remote_free_now(uintptr_t owner, void *p)
+{
+    queue_push(heap_of_owner(owner), (uintptr_t)p, 1);
+}
+
+/* ---- parcels ---- */
+
+static struct parcel *parcel_take(struct heap *h)
+{
+    struct parcel *parcel = h->cold.parcels;
+
+    if (!parcel)
+        parcel = atomic_exchange_explicit(&h->cold.parcels_back, NULL, memory_order_acquire);
+    if (parcel)
+        h->cold.parcels = (struct parcel *)parcel->link.next;
+    else if ((parcel = os_meta(sizeof *parcel)) != NULL)
+        parcel->home = h;
+    else
+        return NULL;
+    parcel->n = 0;
+    return parcel;
+}
+
+static void parcel_send_home(struct parcel *parcel)
+{
+    struct heap *home = parcel->home;
+    struct parcel *old = atomic_load_explicit(&home->cold.parcels_back, memory_order_relaxed);
+
+    do
+        parcel->link.next = (struct block *)old;
+    while (!atomic_compare_exchange_weak_explicit(&home->cold.parcels_back, &old, parcel, memory_order_release,
+                                                  memory_order_relaxed));
+}
+
+/* ---- giving ---- */
+
 /* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
- * doesn't come by: its blocks are put back for it. */
+ * doesn't come by: its blocks are put back for it.  The batch lets go of the parcel first: a fork in
+ * between loses blocks, and does not have them twice. */
 static void batch_flush(struct heap *h, struct batch *t)
 {
-    unsigned length = queue_push(t->to, t->head, t->tail, t->n);
-    bool long_queue = (size_t)length * t->bytes / t->n > QUEUE_BYTES || length > QUEUE_BLOCKS;
+    struct parcel *parcel = t->parcel;
+    uint64_t n = parcel->n, bytes = t->bytes;
 
-    t->head = NULL;
-    t->n = t->bytes = 0;
+    t->parcel = NULL;
+    t->bytes = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    unsigned length = queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n);
     COUNT(h->slot.thread.remote_batches, 1);
-    if (unlikely(long_queue))
+    if (unlikely(length * bytes / n > QUEUE_BYTES || length > QUEUE_BLOCKS))
         heap_help(t->to);
 }
 
 void batches_flush(struct heap *h)
 {
     for (struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
-        if (t->n)
+        if (t->parcel)
             batch_flush(h, t);
 }
 
-void batch_add(struct heap *h, uintptr_t owner, void *p)
+/* The batch was another heap's, or is none. */
+static hak_cold bool batch_begin(struct heap *h, struct batch *t, struct heap *to)
+{
+    if (t->parcel)
+        batch_flush(h, t);
+    t->to = to;
+    return (t->parcel = parcel_take(h)) != NULL;
+}
+
+/* Puts a block of another heap into a batch; without memory for a parcel it goes alone. */
+static void batch_add(struct heap *h, uintptr_t owner, void *p)
 {
     struct heap *to = heap_of_owner(owner);
     struct batch *t = &h->cold.batch[(uintptr_t)to / HEAP_ALIGN % BATCHES];
-    struct block *b = p;
 
-    if (unlikely(t->to != to)) {
-        if (t->n)
-            batch_flush(h, t);
-        t->to = to;
+    if (unlikely(t->to != to || !t->parcel) && !batch_begin(h, t, to)) {
+        remote_free_now(owner, p);
+        return;
     }
-    if (!t->head)
-        t->tail = b;
-    b->next = t->head;
-    t->head = b;
-    t->n++;
+    struct parcel *parcel = t->parcel;
+    parcel->block[parcel->n] = p;
+    atomic_signal_fence(memory_order_release);
+    parcel->n++;
     t->bytes += bin_info[bin_of_owner(owner)].size;
-    if (t->n >= BATCH_BLOCKS || t->bytes >= BATCH_BYTES)
+    if (unlikely(parcel->n == BATCH_BLOCKS || t->bytes >= BATCH_BYTES))
         batch_flush(h, t);
 }
 
-void remote_free_now(uintptr_t owner, void *p)
+/* ---- taking ---- */
+
+/* A block has come back.  The owner's own thread, whose caches these are, keeps it in FastCache if there
+ * is room: the block counts as one that was given to its slab and taken again. */
+hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p)
 {
-    queue_push(heap_of_owner(owner), p, p, 1);
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    if (unlikely(heap_of_owner(owner) != h)) {
+        remote_free_now(owner, p);
+        return;
+    }
+    struct bin *b = (struct bin *)owner;
+    unsigned bin = bin_index(h, b);
+    COUNT(row_of(b)->drained, 1);
+    if (h == heap_self && l1_keep(b, bin, p))
+        COUNT(row_of(b)->refilled, 1);
+    else
+        slabs_put(h, slab_at(at, p), p);
 }
 
 void queue_drain(struct heap *h)
@@ -99,43 +191,66 @@ void queue_drain(struct heap *h)
     struct slab_cursor at = { 0 };
     size_t n = 0;
 
-    for (struct block *b = ADDRESS(word), *next; b; b = next, n++) {
-        next = b->next;
-        struct slab *slab = slab_at(&at, b);
-        if (likely(atomic_load_explicit(&slab->owner, memory_order_relaxed) == h)) {
-            COUNT(h->slot.row[slab->bin].drained, 1);
-            slabs_put(h, slab, b);
-        } else {
-            remote_free_now(address_owner((uintptr_t)b), b);
-        }
+    for (uintptr_t node = ADDRESS(word), next; node; node = next) {
+        struct contents c = contents_of(&node);
+        next = next_node(node);
+        for (uint64_t i = 0; i < c.n; i++)
+            come_back(h, &at, c.block[i]);
+        n += c.n;
+        if (node & IS_PARCEL)
+            parcel_send_home((struct parcel *)(node & ~IS_PARCEL));
     }
     COUNT(h->slot.thread.remote_drains, 1);
     hak_trace(HAK_TRACE_REMOTE_DRAIN, 0xFFFF, n);
     usdt_remote_drain(n);
 }
 
-void heap_free_other(void *p, struct heap *h)
+void queue_walk(const struct heap *h, struct hak_walk *walk)
 {
-    uintptr_t owner = address_owner((uintptr_t)p);
+    for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
+        for (uint64_t i = 0; t->parcel && i < t->parcel->n; i++)
+            walk[bin_of_owner(address_owner((uintptr_t)t->parcel->block[i]))].batch++;
+    uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
+    for (uintptr_t node = ADDRESS(word); node; node = next_node(node)) {
+        struct contents c = contents_of(&node);
+        for (uint64_t i = 0; i < c.n; i++)
+            walk[bin_of_owner(address_owner((uintptr_t)c.block[i]))].queue++;
+    }
+}
+
+/* ---- free of what is not this thread's ---- */
+
+static hak_cold void free_other_slow(void *p, struct heap *h)
+{
     int saved = errno;
 
-    if (!p)
-        return;
-    if (unlikely(heap_is_none(h))) {
+    if (heap_is_none(h)) {
         if (heap_for_free())
             heap_free(p);
         else
             late_free(p);
-        errno = saved;
+    } else {
+        heap_notice_fork();
+        large_free(h, p);
+        if (--h->hot.countdown <= 0)
+            heap_tick(h);
+    }
+    errno = saved;
+}
+
+void heap_free_other(void *p, struct heap *h)
+{
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    if (unlikely(!owner || heap_is_none(h))) {
+        if (p)
+            free_other_slow(p, h);
         return;
     }
+    int saved = errno;
     heap_notice_fork();
-    if (owner) {
-        COUNT(h->slot.row[bin_of_owner(owner)].remote_frees, 1);
-        batch_add(h, owner, p);
-    } else {
-        large_free(h, p);
-    }
+    COUNT(h->slot.row[bin_of_owner(owner)].remote_frees, 1);
+    batch_add(h, owner, p);
     if (--h->hot.countdown <= 0)
         heap_tick(h);
     errno = saved;

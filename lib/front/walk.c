@@ -39,17 +39,6 @@ static void walk_bin(struct heap *h, unsigned bin, struct hak_walk *w)
     w->used_law += base->used;
 }
 
-static void walk_remote(struct heap *h, struct hak_walk *walk)
-{
-    for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
-        for (const struct block *b = t->head; b; b = b->next)
-            walk[bin_of_owner(address_owner((uintptr_t)b))].batch++;
-    /* Only the holder of the heap takes blocks off the queue, and what hangs on it does not change. */
-    uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
-    for (const struct block *b = (const struct block *)(uintptr_t)(word << 16 >> 16); b; b = b->next)
-        walk[bin_of_owner(address_owner((uintptr_t)b))].queue++;
-}
-
 hak_cold void heap_walk(struct heap *h, uint64_t request)
 {
     struct hak_slot *head = &h->slot.head;
@@ -61,7 +50,7 @@ hak_cold void heap_walk(struct heap *h, uint64_t request)
     memset(walk, 0, sizeof h->slot.walk);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         walk_bin(h, bin, &walk[bin]);
-    walk_remote(h, walk);
+    queue_walk(h, walk);
     h->cold.rebase = false;
     h->cold.walk = request;
     __atomic_store_n(&head->walk, request, __ATOMIC_RELAXED);
