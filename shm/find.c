@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,14 @@ bool shm_same_process(int pid, uint64_t start_time)
     for (int field = 2; field < 22 && p; field++)       /* p is at the end of field 2 */
         p = strchr(p + 1, ' ');
     return p && strtoull(p + 1, NULL, 10) == start_time;
+}
+
+/* The same where /proc does not show the process (hidepid): then that one has its pid must do. */
+static bool runs(int pid, uint64_t start_time)
+{
+    char stat[16];
+    return shm_same_process(pid, start_time)
+        || (kill(pid, 0) && errno == EPERM && !read_proc(pid, "stat", stat, sizeof stat));
 }
 
 static bool is_number(const char *s)
@@ -223,7 +232,7 @@ static void identify(struct shm_proc *proc, int fd, const struct tasks *tasks)
             shm_fail(&proc->err, SHM_EIO, "its segment is damaged: the header names pid %d",
                      header.pid);
     }
-    proc->live = shm_locked(fd) && (!own_ns || shm_same_process(proc->ns_pid, proc->start_time));
+    proc->live = shm_locked(fd) && (!own_ns || runs(proc->ns_pid, proc->start_time));
     int pid = !proc->live ? 0 : own_ns ? proc->ns_pid : pid_of(tasks, proc->pid_ns, proc->ns_pid);
     proc->pid = proc->live ? pid : proc->ns_pid;
     if (!trusted(proc->uid, pid))
@@ -251,7 +260,7 @@ static bool look_at(struct shm_proc *proc, int dir, int via_pid, const char *nam
 
     int fd, code = shm_open_file(dir, name, false, &fd, &proc->err);
     if (code) {
-        proc->live = shm_same_process(proc->pid, proc->start_time);
+        proc->live = runs(proc->pid, proc->start_time);
         read_comm(proc, proc->live ? proc->pid : 0, -1, 0);
         return code != SHM_EGONE;
     }
