@@ -41,7 +41,7 @@ start_redis() {
     pids+=($load)
 }
 start_bundled() {
-    "$hakctl" run -- "$build/bench/random_mixed" 10000 2000000000 >"$tmp/load.log" 2>&1 &
+    "$hakctl" run -- "$build/bench/random_mixed" 10000 16 1040 100000000000 >"$tmp/load.log" 2>&1 &
     pid=$!
     load=$pid
     pids+=($pid)
@@ -84,6 +84,11 @@ else
     say 'No redis-server here: a program that allocates and frees at random takes its place.'
     start_bundled
 fi
+for ((i = 0; i < 500; i++)); do
+    "$hakctl" ps -p $pid 2>/dev/null | grep -q running && break
+    sleep 0.02
+done
+[ $i -lt 500 ] || fail "it does not start: $(tail -n 3 "$tmp"/*.log)"
 sleep 1
 show "$hakctl" ps -p $pid
 [ ! -x "$hakstat" ] || show "$hakstat" -b -n 1 -d $seconds -p $pid

@@ -22,4 +22,15 @@ pid=$(sed -nE 's/^\$ hakctl ps -p ([0-9]+)$/\1/p' "$tmp/out")
 ok 'redis-server is gone' test ! -e "/proc/${pid:-self}"
 is "$(ls -A "$tmp/tmp" /dev/shm | grep "hakmem-demo\|hakmem\.${pid:-x}\.")" '' \
     'and so are its files and its segment'
+
+# Without redis, a program of bench/.
+make -s -C "$HAK_BUILD" bench/random_mixed || bail 'bench/random_mixed does not build'
+mkdir "$tmp/bin"
+for program in awk bash cat dirname env grep mktemp rm sed sleep tail; do
+    ln -s "$(command -v $program)" "$tmp/bin"
+done
+PATH=$tmp/bin TMPDIR=$tmp/tmp "$HAK_SRC/docs/demo.sh" >"$tmp/out" 2>&1 </dev/null
+is $? 0 'without redis it ends well, too' || diag "$(cat "$tmp/out")"
+like "$(cat "$tmp/out")" 'No redis-server here' 'it says what it shows instead'
+is "$(grep -c 'applied by 1/1 threads, 0 idle)$' "$tmp/out")" 2 'which acknowledged both changes'
 done_testing
