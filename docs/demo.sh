@@ -97,7 +97,7 @@ say 'Now the per-thread magazine, TinyHeapV2, is switched off in the running pro
 show "$hakctl" set -p $pid tiny.heap_v2.class_mask=0x0
 observe
 say 'And on again:'
-show "$hakctl" set -p $pid tiny.heap_v2.class_mask=0xFE
+show "$hakctl" set -p $pid tiny.heap_v2.class_mask=0xFF
 observe
 say 'Do the counters agree with what the allocator holds?'
 show "$hakctl" stats --check -p $pid >"$tmp/check" || fail "$(cat "$tmp/check")"

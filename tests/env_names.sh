@@ -35,11 +35,11 @@ done <<<"$names"
 
 # ---- what is refused ------------------------------------------------------------------------------
 
-bad='HAKMEM_TINY_HEAP_V2_CLASS_MASK=0x1FF tiny.heap_v2.class_mask 0xFE
-HAKMEM_TINY_HEAP_V2_CLASS_MASK=none tiny.heap_v2.class_mask 0xFE
-HAKMEM_TINY_HEAP_V2_CLASS_MASK= tiny.heap_v2.class_mask 0xFE
-HAKMEM_TINY_HEAP_V2_CLASS_MASK=-1 tiny.heap_v2.class_mask 0xFE
-HAKMEM_TINY_HEAP_V2_CLASS_MASK=0xE; tiny.heap_v2.class_mask 0xFE
+bad='HAKMEM_TINY_HEAP_V2_CLASS_MASK=0x1FF tiny.heap_v2.class_mask 0xFF
+HAKMEM_TINY_HEAP_V2_CLASS_MASK=none tiny.heap_v2.class_mask 0xFF
+HAKMEM_TINY_HEAP_V2_CLASS_MASK= tiny.heap_v2.class_mask 0xFF
+HAKMEM_TINY_HEAP_V2_CLASS_MASK=-1 tiny.heap_v2.class_mask 0xFF
+HAKMEM_TINY_HEAP_V2_CLASS_MASK=0xE; tiny.heap_v2.class_mask 0xFF
 HAKMEM_TINY_HEAP_V2=2 tiny.heap_v2.enable 1
 HAKMEM_TINY_SLL_DRAIN_INTERVAL=0 tiny.sll.drain_interval 2048
 HAKMEM_TINY_SLL_DRAIN_INTERVAL=65537 tiny.sll.drain_interval 2048

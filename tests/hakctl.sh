@@ -107,9 +107,9 @@ is "$code|$(json 'd["processes"] == [dict(pid='$pid', comm="fixture_segment", ui
     '0|True' 'ps -j'
 
 run get $mask
-is "$code|$out|$err" "0|$mask = 0xFE|" 'get: a mask in hexadecimal'
+is "$code|$out|$err" "0|$mask = 0xFF|" 'get: a mask in hexadecimal'
 run get -n $mask shm.mode tiny.sll.drain_interval
-is "$code|$out" $'0|0xFE\n0600\n2048' 'get -n: values only, each as it is written'
+is "$code|$out" $'0|0xFF\n0600\n2048' 'get -n: values only, each as it is written'
 run -n -p $pid get 'tiny.p0.*'
 is "$code|$out" $'0|1\n0' 'options before the verb, a glob'
 run -j get 'tiny.p0.*'
@@ -124,12 +124,12 @@ fails 5 $pid 'zzz*: no such knob' get $mask 'zzz*'
 run list
 is "$code|$(head -3 <<<"$out" | cut -c1-108)" "0|NAME                         VALUE     DEFAULT   RANGE          CONTEXT FROM    HELP
 tiny.heap_v2.enable          1         1         0..1           live    default Whether TinyHeapV2 (L0), the
-tiny.heap_v2.class_mask      0xFE      0xFE      0x0..0xFF      live    default Classes that have a TinyHeap" 'list'
+tiny.heap_v2.class_mask      0xFF      0xFF      0x0..0xFF      live    default Classes that have a TinyHeap" 'list'
 is "$(tail -n +2 <<<"$out" | wc -l)" "$(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def")" 'list: a line a knob'
 run -j list
 is "$(json '[k for k in d["knobs"] if k["name"] == "'$mask'"][0]["max"], len(d["knobs"]), d["env_errors"], d["generation"]')" \
     "(255, $(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def"), 0, 0)" 'list -j'
-is "$(json 'd["knobs"][1] == dict(name="'$mask'", value=0xFE, default=0xFE, min=0, max=0xFF, type="mask", unit="", context="live", env="HAKMEM_TINY_HEAP_V2_CLASS_MASK", alias="", help=d["knobs"][1]["help"], **{"from": "default"})')" \
+is "$(json 'd["knobs"][1] == dict(name="'$mask'", value=0xFF, default=0xFF, min=0, max=0xFF, type="mask", unit="", context="live", env="HAKMEM_TINY_HEAP_V2_CLASS_MASK", alias="", help=d["knobs"][1]["help"], **{"from": "default"})')" \
     True 'list -j: all of a knob'
 
 run stats
@@ -171,7 +171,7 @@ is "$(json 'd["latencies"]["refill"][5], d["latencies"]["refill"][10], sum(d["la
     '(114, 6, 120)' 'stats -j: histograms'
 
 run set $mask=0xE
-is "$code|$out|$err" "0|$mask: 0xFE -> 0xE (generation 1, applied by 0/0 threads, 3 idle)|" \
+is "$code|$out|$err" "0|$mask: 0xFF -> 0xE (generation 1, applied by 0/0 threads, 3 idle)|" \
     'set, all threads idle: done, and pending'
 run set tiny.inline_sll=1 tiny.bump_chunk=7
 is "$code|$out" "0|tiny.inline_sll: 0 -> 1 (generation 2, applied by 0/0 threads, 3 idle)
@@ -193,7 +193,7 @@ like "$code $out" "^0 pid $pid \(fixture\), dead, libhakmem 9.8.7, 0 threads, ge
 run -j stats -p $pid
 is "$code|$(json 'd["state"], d["uptime_ns"], d["classes"][1]["allocs"]')" "0|('dead', None, 360)" 'stats -j too'
 run get -p $pid $mask
-is "$code|$out" "0|$mask = 0xFE" 'get works on a dead one'
+is "$code|$out" "0|$mask = 0xFF" 'get works on a dead one'
 run list -p $pid
 is "$code" 0 'list works on a dead one'
 ended="the process has ended; 'hakctl stats -p $pid' shows its last figures"
@@ -216,7 +216,7 @@ is "$code|$(json 'd["removed"][0]["pid"], d["removed"][0]["comm"], len(d["remove
 
 start threads=4 busy=3
 run set $mask=0xE
-is "$code|$out" "0|$mask: 0xFE -> 0xE (generation 1, applied by 3/3 threads, 1 idle)" 'set: applied'
+is "$code|$out" "0|$mask: 0xFF -> 0xE (generation 1, applied by 3/3 threads, 1 idle)" 'set: applied'
 run -j set $mask=0 tiny.inline_sll=1
 is "$code|$out" "0|{\"pid\":$pid,\"comm\":\"fixture_segment\",\"generation\":2,\"applied\":3,\"threads\":3,\"idle\":1,\"changes\":[{\"name\":\"$mask\",\"old\":14,\"new\":0},{\"name\":\"tiny.inline_sll\",\"old\":0,\"new\":1}]}" 'set -j'
 run purge
@@ -255,7 +255,7 @@ stop $pid
 
 start threads=4 busy=3 deaf=1
 run set $mask=3
-is "$code|$out|$err" "6|$mask: 0xFE -> 0x3 (generation 1, applied by 2/3 threads, 1 idle)|hakctl: pid $pid: generation 1 is applied by 2/3 threads after 2000 ms; thread $((pid + 2)) is not one of them" \
+is "$code|$out|$err" "6|$mask: 0xFF -> 0x3 (generation 1, applied by 2/3 threads, 1 idle)|hakctl: pid $pid: generation 1 is applied by 2/3 threads after 2000 ms; thread $((pid + 2)) is not one of them" \
     'set: a busy thread does not apply it'
 run -j set $mask=4
 is "$code|$(json 'd["error"]["code"], d["error"]["message"], d["error"]["pid"], d["applied"], d["threads"], d["idle"]')|$err" \
@@ -265,7 +265,7 @@ stop $pid
 # A thread that runs, but frees so little that it comes to no tick.
 start threads=2 busy=1 pace=1 deaf=1
 run set --wait 0.3 $mask=3
-like "$code|$out|$err" "^6\|$mask: 0xFE -> 0x3 \(generation 1, applied by 0/1 threads, 1 idle\)\|hakctl: pid $pid: generation 1 is applied by 0/1 threads after 300 ms; thread $pid runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
+like "$code|$out|$err" "^6\|$mask: 0xFF -> 0x3 \(generation 1, applied by 0/1 threads, 1 idle\)\|hakctl: pid $pid: generation 1 is applied by 0/1 threads after 300 ms; thread $pid runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
     'set: a thread that frees little'
 [[ $err =~ only\ ([0-9]+)\ .*next\ ([0-9]+) ]]
 is "$((BASH_REMATCH[1] > 0)) $((BASH_REMATCH[1] + BASH_REMATCH[2]))" '1 2048' 'it has a tick in 2048 frees'
@@ -277,7 +277,7 @@ stop $pid
 start busy=1 refuse=1
 fails 5 $pid "$mask: the library refused 0xE: out of range; nothing changed" set $mask=0xE
 run get -n $mask
-is "$out" 0xFE 'refused: nothing changed'
+is "$out" 0xFF 'refused: nothing changed'
 stop $pid
 
 start busy=1 silent=1
@@ -341,11 +341,11 @@ fails 2 - "2 processes under libhakmem; choose with -p PID: $one (fixture_segmen
     set -c 'fix*' $mask=1
 run -a get $mask
 is "$code|$out" "0|pid $one (fixture_segment):
-$mask = 0xFE
+$mask = 0xFF
 pid $two (fixture_segment):
-$mask = 0xFE" 'get -a: both'
+$mask = 0xFF" 'get -a: both'
 run -a -c 'fixt*' -j get $mask
-is "$code|$out" "0|{\"processes\":[{\"pid\":$one,\"comm\":\"fixture_segment\",\"values\":{\"$mask\":254}},{\"pid\":$two,\"comm\":\"fixture_segment\",\"values\":{\"$mask\":254}}]}" \
+is "$code|$out" "0|{\"processes\":[{\"pid\":$one,\"comm\":\"fixture_segment\",\"values\":{\"$mask\":255}},{\"pid\":$two,\"comm\":\"fixture_segment\",\"values\":{\"$mask\":255}}]}" \
     'get -a -c -j'
 run -c 'other*' -a ps
 is "$code|$(wc -l <<<"$out")" '0|1' 'ps -c: none'
@@ -353,9 +353,9 @@ run ps -p $two
 is "$code|$(wc -l <<<"$out")" '0|2' 'ps -p: one'
 run -a set $mask=2
 is "$code|$out" "0|pid $one (fixture_segment):
-$mask: 0xFE -> 0x2 (generation 1, applied by 0/0 threads, 3 idle)
+$mask: 0xFF -> 0x2 (generation 1, applied by 0/0 threads, 3 idle)
 pid $two (fixture_segment):
-$mask: 0xFE -> 0x2 (generation 1, applied by 1/1 threads, 0 idle)" 'set -a'
+$mask: 0xFF -> 0x2 (generation 1, applied by 1/1 threads, 0 idle)" 'set -a'
 stop $one
 start busy=1 refuse=1 corrupt=pool_law
 run -a set $mask=3

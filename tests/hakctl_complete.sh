@@ -29,7 +29,7 @@ is "$(words set '')" "$("$hakctl" -j list | jq -r '.knobs[] | select(.context ==
 is "$(words run sh)" shm.mode= 'run: those of the start too'
 is "$(words set shm)" '' 'which set does not take'
 is "$(words set tiny.heap_v2.class_mask=0x)" \
-    'tiny.heap_v2.class_mask=0xFE tiny.heap_v2.class_mask=0x0 tiny.heap_v2.class_mask=0xFF' 'values'
+    'tiny.heap_v2.class_mask=0xFF tiny.heap_v2.class_mask=0x0' 'values'
 counters=$("$hakctl" -j stats | jq -r '.counters | keys[]')
 is "$(words watch '' | xargs -n1 | sort)" "$(sort <<<"$counters")" 'watch: every counter'
 is "$(words run export=0 -- '')$(words save '')" '' 'no words of ours for commands and files'
@@ -62,7 +62,7 @@ in_shell() {    # NAME: types into the shell that is open
     type_keys Tab
     type_text 0x
     type_keys Tab Tab
-    sees '0xFE' "$1: a knob, its values"
+    sees '0xFF' "$1: a knob, its values"
     type_keys C-u
     type_text 'hakctl set tiny.refill.b'
     type_keys Tab

@@ -151,7 +151,7 @@ if [ "$(cat /proc/self/uid_map | wc -w)" = 3 ] && grep -q ' 4294967295$' /proc/s
     chmod 640 /dev/shm/hakmem.*
     chgrp 65534 /dev/shm/hakmem.*
     run $nobody "$tmp/hakctl" get -n $mask
-    is "$code|$out" '0|0xFE' 'the group may read'
+    is "$code|$out" '0|0xFF' 'the group may read'
     run $nobody "$tmp/hakctl" set $mask=1
     is "$code|$out|$err" "4||hakctl: pid $pid: permission denied: its segment is read-only for you; nothing changed" \
         'the group may not write'
@@ -197,7 +197,7 @@ is "$code|$out|$err" \
     'a writer that holds the lock for ever'
 { kill -KILL $holder && wait $holder; } 2>/dev/null
 run "$hakctl" set $mask=1
-is "$code|$out" "0|$mask: 0xFE -> 0x1 (generation 1, applied by 1/1 threads, 2 idle)" \
+is "$code|$out" "0|$mask: 0xFF -> 0x1 (generation 1, applied by 1/1 threads, 2 idle)" \
     'the lock of a killed writer is gone'
 stop $pid
 
@@ -222,7 +222,7 @@ ${pids[1]} 2 running
 ${pids[2]} 4 running" 'ps lists all three, by the pids that they have here'
 for i in 0 1 2; do
     run "$hakctl" -p ${pids[i]} set $mask=$((i + 1))
-    like "$code|$out" "^0\|$mask: 0xFE -> 0x$((i + 1)) \(generation 1, applied by 1/1 threads" "set on pid ${pids[i]}"
+    like "$code|$out" "^0\|$mask: 0xFF -> 0x$((i + 1)) \(generation 1, applied by 1/1 threads" "set on pid ${pids[i]}"
 done
 is "$(for i in 0 1 2; do "$hakctl" -p ${pids[i]} get -n $mask; done | tr '\n' ' ')" '0x1 0x2 0x3 ' \
     'none is confused with another'

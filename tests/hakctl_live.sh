@@ -23,11 +23,11 @@ is "$code|$out" "0|$real:libdl.so.2" 'run: in front of what is preloaded'
 run run $mask=0xE shm.mode=0640 -- sh -c 'echo $HAKMEM_TINY_HEAP_V2_CLASS_MASK $HAKMEM_SHM_MODE; exit 42'
 is "$code|$out" '42|0xE 0640' 'run: values in the ENV, startup knobs too; the exit code of the command'
 run run -- "$hakctl" get -n pool.per_class $mask
-is "$code|$out|$err" $'0|0\n0xFE|' 'run: and it runs under the library'
+is "$code|$out|$err" $'0|0\n0xFF|' 'run: and it runs under the library'
 run run $mask=0x2 pool.per_class=1 -- "$hakctl" get -n pool.per_class $mask
 is "$code|$out" $'0|1\n0x2' 'run: with the values'
 run run $mask=0x2 -- "$hakctl" list
-like "$out" $'\ntiny.heap_v2.class_mask +0x2 +0xFE +0x0..0xFF +live +env ' 'list: where the value came from'
+like "$out" $'\ntiny.heap_v2.class_mask +0x2 +0xFF +0x0..0xFF +live +env ' 'list: where the value came from'
 run run -- /no/such/command
 is "$code|$out|$err" '127||hakctl: /no/such/command: No such file or directory' 'run: not found'
 run -j run -- /no/such/command
@@ -62,9 +62,9 @@ is "$(awk 'NR > 1 { print $1, $2, $3, $6, $7 }' <<<"$out")" "$puppet puppet 1 0 
 order threads 3
 for t in 1 2 3; do order pairs $t 16 10; done
 run set $mask=0xC
-is "$code|$out|$err" "0|$mask: 0xFE -> 0xC (generation 1, applied by 0/0 threads, 4 idle)|" 'set: all threads idle'
+is "$code|$out|$err" "0|$mask: 0xFF -> 0xC (generation 1, applied by 0/0 threads, 4 idle)|" 'set: all threads idle'
 run get -n $mask
-is "$out" 0xFE 'it is not in force before a thread moves'
+is "$out" 0xFF 'it is not in force before a thread moves'
 order pairs 1 16 5000
 run get -n $mask
 is "$out" 0xC 'and is once one has'
@@ -87,8 +87,8 @@ run get -n $mask
 is "$out" 0xC "it has applied it after $left more"
 # A thread that works while the set is made.
 echo 'pairs 2 64 300000000' >&"$to_puppet"
-run set $mask=0xFE tiny.bump_chunk=32
-is "$code|$out|$err" "0|$mask: 0xC -> 0xFE (generation 4, applied by 1/1 threads, 3 idle)
+run set $mask=0xFF tiny.bump_chunk=32
+is "$code|$out|$err" "0|$mask: 0xC -> 0xFF (generation 4, applied by 1/1 threads, 3 idle)
 tiny.bump_chunk: 256 -> 32 (generation 4, applied by 1/1 threads, 3 idle)|" 'set: a busy thread applies it'
 run stats --check
 is "$code" 0 'the laws hold while it works'

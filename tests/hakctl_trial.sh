@@ -43,7 +43,7 @@ kill -INT $trial
 wait $trial
 is "$?|$(cat "$tmp/err")" "1|hakctl: pid $puppet: stopped by a signal after 0 rounds" 'it waits for an idle process, until ^C'
 order pairs 0 16 1
-is "$(value)" 0xFE 'and leaves nothing behind'
+is "$(value)" 0xFF 'and leaves nothing behind'
 
 # ---- One arm that is worse ----
 
@@ -64,7 +64,7 @@ ok 'intervals around their means' jq -e '.arms[] | [.cpu_ms_per_million, .allocs
     all(.low < .mean and .mean < .high and .mean > 0)' <<<"$out"
 is "$("$hakctl" get -n tiny.heap_v2.enable)" 1 'the old value is back'
 run trial $mask=2,4,0 --period 0.05 --rounds 2
-like "$code|$out" "^0\|$mask: 2 rounds of 0.05 s an arm; 99 % intervals; 0xFE is back
+like "$code|$out" "^0\|$mask: 2 rounds of 0.05 s an arm; 99 % intervals; 0xFF is back
 .*
 0x2 .*
 0x4 .*
@@ -81,13 +81,13 @@ ok 'a trial is on' wait_until in_trial
 kill -TERM $trial
 wait $trial
 like "$?|$(cat "$tmp/err")" "^1\|hakctl: pid $puppet: stopped by a signal after [0-9]+ rounds\$" 'a signal ends it'
-is "$(value)" 0xFE 'and the old value is back'
+is "$(value)" 0xFF 'and the old value is back'
 start_trial $mask=2,4 --period 0.1 --rounds 10000
 ok 'another one' wait_until in_trial
 kill -KILL $trial
 { wait $trial; } 2>/dev/null
 like "$(value)" '^0x[24]$' 'hakctl is killed with an arm in force'
-reverted() { "$hakctl" describe $mask | grep -q '0xFE, from revert'; }
+reverted() { "$hakctl" describe $mask | grep -q '0xFF, from revert'; }
 ok 'and the process itself puts the old value back' wait_until reverted
 start_trial $mask=2,4 --period 0.1 --rounds 10000
 ok 'a third one' wait_until in_trial

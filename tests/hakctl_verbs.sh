@@ -68,8 +68,8 @@ fails 2 $pid 'stats: --output goes with --prometheus or --openmetrics' stats -o 
 run describe $mask tiny.bump_chunk tiny.heap_v2.enable
 is "$code|$out" "0|$mask
   Classes that have a TinyHeapV2 magazine: bit i is class Ci, so 0xE is C1 to C3 (16, 32 and 64 bytes).
-  value    0xFE, from default
-  default  0xFE
+  value    0xFF, from default
+  default  0xFF
   type     mask
   range    0x0..0xFF
   context  live
@@ -98,10 +98,10 @@ is "$code|$out" '0|' 'diff: nothing'
 run reset --all
 is "$code|$out" '0|' 'reset --all: nothing to do'
 run set --dry-run $mask=0xE tiny.inline_sll=1
-is "$code|$out" "0|$mask: 0xFE -> 0xE (dry run)
+is "$code|$out" "0|$mask: 0xFF -> 0xE (dry run)
 tiny.inline_sll: 0 -> 1 (dry run)" 'set --dry-run'
 run -j set --dry-run $mask=0xE
-is "$out" "{\"pid\":$pid,\"comm\":\"fixture_segment\",\"dry_run\":true,\"changes\":[{\"name\":\"$mask\",\"old\":254,\"new\":14}]}" \
+is "$out" "{\"pid\":$pid,\"comm\":\"fixture_segment\",\"dry_run\":true,\"changes\":[{\"name\":\"$mask\",\"old\":255,\"new\":14}]}" \
     'set --dry-run -j'
 fails 5 $pid 'os.thp: startup knob; start the process with HAKMEM_OS_THP=...; nothing changed' set --dry-run os.thp=1
 fails 5 $pid "$mask: 256 out of range [0x0, 0xFF]; nothing changed" set --dry-run $mask=256
@@ -109,16 +109,16 @@ run ps
 like "$out" ' 0 running$' 'a dry run makes no generation'
 run set $mask=0xE tiny.bump_chunk=32
 run diff
-is "$out" "$mask: 0xFE -> 0xE (default)
+is "$out" "$mask: 0xFF -> 0xE (default)
 tiny.bump_chunk: 256 -> 32 (default)" 'diff: from the defaults'
 run reset tiny.bump_chunk
 is "$out" 'tiny.bump_chunk: 32 -> 256 (generation 2, applied by 2/2 threads, 1 idle)' 'reset'
 fails 5 $pid 'pool.lru: no such knob; nothing changed' reset pool.lru
 fails 5 $pid 'os.thp: startup knob; start the process with HAKMEM_OS_THP=...; nothing changed' reset os.thp
 run reset --dry-run --all
-is "$out" "$mask: 0xE -> 0xFE (dry run)" 'reset --dry-run --all'
+is "$out" "$mask: 0xE -> 0xFF (dry run)" 'reset --dry-run --all'
 run reset --all
-is "$out" "$mask: 0xE -> 0xFE (generation 3, applied by 2/2 threads, 1 idle)" 'reset --all'
+is "$out" "$mask: 0xE -> 0xFF (generation 3, applied by 2/2 threads, 1 idle)" 'reset --all'
 
 run set --no-wait tiny.inline_sll=1
 like "$out" '^tiny.inline_sll: 0 -> 1 \(generation 4, applied by [0-9]/[0-9] threads, [0-9] idle\)$' 'set --no-wait'
@@ -149,7 +149,7 @@ fails 2 - 'no verb; see hakctl --help' -w
 
 run save "$tmp/profile"
 is "$code|$out" "0|saved $(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def") knobs to $tmp/profile" 'save'
-is "$(grep -n 'bump_chunk\|class_mask\|shm' "$tmp/profile" | cut -d: -f2)" "$mask = 0xFE
+is "$(grep -n 'bump_chunk\|class_mask\|shm' "$tmp/profile" | cut -d: -f2)" "$mask = 0xFF
 tiny.bump_chunk = 12
 shm.mode = 0600" 'a line a knob'
 is "$(head -1 "$tmp/profile")" "# Knobs of pid $pid (fixture_segment), libhakmem 9.8.7, generation 11" 'and who it was'
@@ -165,7 +165,7 @@ run load "$tmp/profile"
 is "$code|$out" '0|tiny.bump_chunk: 256 -> 12 (generation 13, applied by 2/2 threads, 1 idle)' 'load: what differs is shown'
 printf '\n  # a comment\n\t tiny.bump_chunk=0x10 \t\r\n\n%s = 0x7' $mask | "$hakctl" load - >"$tmp/out"
 is "$?|$(cat "$tmp/out")" "0|tiny.bump_chunk: 12 -> 16 (generation 14, applied by 2/2 threads, 1 idle)
-$mask: 0xFE -> 0x7 (generation 14, applied by 2/2 threads, 1 idle)" 'load -: blanks, comments, the last line without an end'
+$mask: 0xFF -> 0x7 (generation 14, applied by 2/2 threads, 1 idle)" 'load -: blanks, comments, the last line without an end'
 # bad_profile TEXT MESSAGE
 bad_profile() {
     printf "$1" >"$tmp/bad"
@@ -184,7 +184,7 @@ fails 1 $pid "$tmp/large: File too large; nothing changed" load "$tmp/large"
 run get -n tiny.bump_chunk $mask
 is "$out" $'16\n0x7' 'nothing was changed by any of these'
 run load --dry-run "$tmp/profile"
-is "$out" "$mask: 0x7 -> 0xFE (dry run)
+is "$out" "$mask: 0x7 -> 0xFF (dry run)
 tiny.bump_chunk: 16 -> 12 (dry run)" 'load --dry-run'
 
 # ---- Samples ----

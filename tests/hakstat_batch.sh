@@ -100,7 +100,7 @@ is "$(jq -c '[.superslabs[] | select(.counter | test("^superslabs|^refills|^huge
     '[12,3,7,2,11,120,18000000]' 'superslabs: counters of the process, and sums over threads'
 run -j --cumulative -n 1 -s knobs
 is "$(jq -c '.knobs[1] | [.knob, .value, .default, .range, .context, .origin]' <<<"$out")" \
-    '["tiny.heap_v2.class_mask","0xFE","0xFE","0x0..0xFF","live","default"]' 'knobs'
+    '["tiny.heap_v2.class_mask","0xFF","0xFF","0x0..0xFF","live","default"]' 'knobs'
 is "$(jq '.knobs | length' <<<"$out")" "$(grep -c '^KNOB(' "$HAK_SRC/abi/knobs.def")" 'knobs: every one'
 run -j --cumulative -n 1 -s latencies
 is "$(jq -c '.latencies[0] | [.path, .count, .p50_below_ns, .p90_below_ns, .p99_below_ns, .max_below_ns]' <<<"$out")" \

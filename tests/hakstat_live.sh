@@ -61,7 +61,7 @@ agree 'the screen has the rows of hakctl -j stats, to the last call'
 like "$(screen_rows)" 'C1 740 740' 'of 740 pairs of 16 bytes, for one'
 
 set_knob "$mask" 0
-sees "tiny.heap_v2.class_mask: 0xFE -> 0x0 (generation 1, applied by 0/0 threads, 3 idle)" \
+sees "tiny.heap_v2.class_mask: 0xFF -> 0x0 (generation 1, applied by 0/0 threads, 3 idle)" \
     'mask 0x0 is set: every thread sleeps'
 order pairs 0 16 3000
 order pairs 1 16 3000
@@ -87,8 +87,8 @@ like "$(screen_rows)" 'C0 1000 1000 0.0 .*'$'\n''C1 1000 1000 (99|100)\.' 'with 
 set_knob "$trace" 1
 sees 'trace.ring: 0 -> 1' 'the trace ring is switched on'
 order pairs 0 16 3000
-set_knob "$mask" 0xFE
-sees '0xE -> 0xFE' 'another knob is changed'
+set_knob "$mask" 0xFF
+sees '0xE -> 0xFF' 'another knob is changed'
 order pairs 0 16 3000
 order alloc 0 500 20
 type_keys 6

@@ -30,7 +30,7 @@ ok 'the replay has the same figures' same "$tmp/live" "$tmp/replayed"
 ok 'in which something happens' test \
     "$(jq -s 'map(.classes[1].allocs) | add' "$tmp/live")" -gt 600
 is "$("$hakstat" --csv --replay "$tmp/all" -s knobs | sed -n 3p | cut -d, -f2,4-7)" \
-    "$pid,tiny.heap_v2.class_mask,0xFE,0xFE,0x0..0xFF" 'other screens can be asked for later'
+    "$pid,tiny.heap_v2.class_mask,0xFF,0xFF,0x0..0xFF" 'other screens can be asked for later'
 run -j --replay "$tmp/all" -n 3
 is "$(wc -l <<<"$out")" 3 '-n: no more than that'
 

@@ -63,7 +63,7 @@ sees 'superslabs_created 12 0 SuperSlabs mapped since the start.' '3: counters o
 sees 'SuperSlabs: 7 in use, 2 empty in the LRU, 11 at most' 'superslabs: the summary'
 sees '███████▓▓░░' 'superslabs: a cell each'
 type_keys 4
-sees 'tiny.heap_v2.class_mask 0xFE 0xFE 0x0..0xFF live default' '4: knobs'
+sees 'tiny.heap_v2.class_mask 0xFF 0xFF 0x0..0xFF live default' '4: knobs'
 type_keys 6
 sees 'The trace ring is off. Set trace.ring to 1 on the knobs screen (4)' '6: events, and how to have some'
 type_keys 1
@@ -218,10 +218,10 @@ type_keys 4 Home Down Enter
 sees 'tiny.heap_v2.class_mask =' 'Enter on a knob: a value is typed'
 type_text 0x0E
 type_keys Enter
-sees 'tiny.heap_v2.class_mask: 0xFE -> 0xE (generation 1, applied by 1/1 threads, 0 idle)' \
+sees 'tiny.heap_v2.class_mask: 0xFF -> 0xE (generation 1, applied by 1/1 threads, 0 idle)' \
     'it is set, and applied'
 is "$("$hakctl" get -n tiny.heap_v2.class_mask -p "$pid")" 0xE 'the process has it'
-sees 'tiny.heap_v2.class_mask 0xE 0xFE 0x0..0xFF live' 'the screen has it'
+sees 'tiny.heap_v2.class_mask 0xE 0xFF 0x0..0xFF live' 'the screen has it'
 sees 'generation 1 applied by 1/1' 'the head has it'
 type_keys Enter
 type_text 0x1FF

@@ -74,7 +74,7 @@ static void test_set(void)
         pairs(16, 1000);
         is(seg_class(&s, "heap_v2_hits", C1) - before, 0, "masked off: TinyHeapV2 serves nothing");
     }
-    is(hak_set(MASK, 0xFE), 0, "and back");
+    is(hak_set(MASK, 0xFF), 0, "and back");
     const struct hak_setting two[] = { { "tiny.bump_chunk", 9 }, { MASK, 0xE }, { MASK, 0xF } };
     is(hak_set_all(two, 3), 0, "hak_set_all");
     is(seg_read(&s.state->generation), g + 3, "is one generation");

@@ -76,7 +76,7 @@ is "$(names "$puppet" | wc -l)" 1 'there is one segment of this process'
 order pairs 0 64 2048
 is "$("$hakctl" get -n -p "$puppet" tiny.heap_v2.class_mask)" 0x6 'and it can be set'
 order exec
-is "$("$hakctl" get -n -p "$puppet" tiny.heap_v2.class_mask)" 0xFE 'a set does not outlive exec'
+is "$("$hakctl" get -n -p "$puppet" tiny.heap_v2.class_mask)" 0xFF 'a set does not outlive exec'
 puppet_end
 
 # ---- many dead ones ---------------------------------------------------------------------------------

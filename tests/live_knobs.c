@@ -57,12 +57,12 @@ static void test_countdown(void)
 /* A thread that does nothing holds nobody up, and applies when it wakes. */
 static void test_idle(void)
 {
-    uint64_t g = seg_set(&s, "tiny.heap_v2.class_mask", 0xFE);
+    uint64_t g = seg_set(&s, "tiny.heap_v2.class_mask", 0xFF);
     pairs(&workers[0], 64, 2048);
     is(applied(&workers[0]), g, "one thread has applied it");
     ok(applied(&workers[1]) != g, "an idle one has not");
     is(seg_read(&s.state->generation), g, "the state page says that it is in force");
-    is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFE, "and what it is");
+    is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFF, "and what it is");
     pairs(&workers[1], 64, 2048);
     is(applied(&workers[1]), g, "the idle one applies it after its own countdown");
     for (int j = 0; j < WORKERS; j++)
@@ -119,7 +119,7 @@ static void test_enable(void)
 static void test_leftover(void)
 {
     struct worker *w = &workers[0];
-    set_everywhere("tiny.heap_v2.class_mask", 0xFE);
+    set_everywhere("tiny.heap_v2.class_mask", 0xFF);
     burst(w, 64, BURST);
     uint64_t l0 = hits(w, "heap_v2_hits", C3), l1 = hits(w, "fast_cache_hits", C3);
     pairs(w, 64, PAIRS);
@@ -169,7 +169,7 @@ static void test_refused(void)
     is(s.state->refused_knob, seg_knob(&s, "tiny.heap_v2.class_mask")->index, "with the knob");
     is(s.state->refused_value, 0x1FF, "and the value");
     is(seg_read(&s.state->generation), good, "the generation in force stays");
-    is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFE, "so does the value");
+    is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFF, "so does the value");
     g = seg_set(&s, "pool.per_class", 1);
     pairs(&workers[0], 64, 2048);
     is(s.state->refused == g && s.state->refused_reason == HAK_REFUSED_STARTUP, 1,
@@ -186,7 +186,7 @@ int main(int argc, char **argv)
     if (!under_hakmem)
         bail("this test is about hakmem alone");
     start_workers();
-    is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFE, "the default mask: all but C0");
+    is(seg_value(&s, "tiny.heap_v2.class_mask"), 0xFF, "the default mask: every class");
     test_countdown();
     test_idle();
     static const uint64_t masks[] = { 0x0, 0xE, 0xF, 0x0, 0xFF, 0x80, 0xFE };

@@ -137,11 +137,11 @@ static void test_set(void)
     struct shm_ack ack;
     uint64_t old, now = fixture_clock(CLOCK_BOOTTIME);
     is(set(seg, "tiny.heap_v2.class_mask", 0xE, 0, &ack, &old), 0, "the first set");
-    is(old, 0xFE, "the old value is the one in force");
+    is(old, 0xFF, "the old value is the one in force");
     is(ack.generation, 1, "generation 1");
     is(f->control.generation, 1, "is in the control page");
     is(f->control.values[1][MASK], 0xE, "the array of its low bit has the value");
-    is(f->control.values[0][MASK], 0xFE, "the other one is as it was");
+    is(f->control.values[0][MASK], 0xFF, "the other one is as it was");
     is(memcmp(f->control.values[1] + MASK + 1, f->control.values[0] + MASK + 1,
               (HAK_VALUES_MAX - MASK - 1) * 8), 0, "all else is equal");
     is(f->control.writer[1].pid, getpid(), "who wrote it");
@@ -159,7 +159,7 @@ static void test_set(void)
     /* Refused: the third starts from what is in force. */
     f->state.state.examined = f->state.state.refused = 2;
     is(set(seg, "tiny.bump_chunk", 9, 0, &ack, &old), 0, "a third one, after a refusal");
-    is(f->control.values[1][MASK], 0xFE, "is without what was refused");
+    is(f->control.values[1][MASK], 0xFF, "is without what was refused");
     is(f->control.values[1][INLINE], 0, "all of it");
     is(f->control.values[1][HAK_KNOB_bump_chunk], 9, "and has its own");
     is(f->control.writer[1].revert_ns, 0, "and cancels the revert");
