@@ -80,6 +80,18 @@ static int sort_rows(json_t *rows, const char *by, struct shm_error *err)
     return SHM_OK;
 }
 
+/* An empty list is an answer, but not about one process. */
+static int not_there(const struct call *call, struct shm_error *err)
+{
+    struct shm_target target = { .pid = call->target.pid, .all = true, .dead_too = true };
+    struct shm_proc *list;
+    size_t count;
+    int code = shm_targets(&target, &list, &count, err);
+    if (!code)
+        free(list);
+    return code;
+}
+
 static int ps(const struct call *call, json_t *out, struct shm_error *err)
 {
     struct shm_proc *list;
@@ -93,7 +105,10 @@ static int ps(const struct call *call, json_t *out, struct shm_error *err)
             && (!call->target.comm || !fnmatch(call->target.comm, list[i].comm, 0)))
             json_array_append_new(rows, row_of(&list[i]));
     free(list);
-    code = call->sort ? sort_rows(rows, call->sort, err) : SHM_OK;
+    if (call->target.pid && !json_array_size(rows))
+        code = not_there(call, err);
+    if (!code && call->sort)
+        code = sort_rows(rows, call->sort, err);
     if (code)
         json_decref(rows);
     else

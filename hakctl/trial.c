@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,10 +19,10 @@
 #include "hakctl/experiment.h"
 #include "hakctl/hakctl.h"
 
-enum { ARMS_MAX = 8, ROUNDS_MAX = 10000, SETTLE_PART = 5, REVERT_MORE_MS = 3000 };
+enum { ARMS_MAX = 8, ROUNDS_MAX = 10000, TRIES = 3, SETTLE_PART = 5, REVERT_MORE_MS = 3000 };
 
 /* What is measured in a period. */
-enum { CPU, RATE, HEAP_V2, FAST_CACHE, SLOW, METRICS };
+enum { CPU, RATE, HEAP_V2, FAST_CACHE, SLOW, REFILL, METRICS };
 static const struct {
     const char *key, *title;
     bool compared;
@@ -31,6 +32,7 @@ static const struct {
     [HEAP_V2] = { "heap_v2_percent", "L0%", false },
     [FAST_CACHE] = { "fast_cache_percent", "L1%", false },
     [SLOW] = { "slow_percent", "SLOW%", false },
+    [REFILL] = { "refill_ns", "REFILL_NS", false },     /* NaN in a period without any */
 };
 
 struct trial {
@@ -116,6 +118,7 @@ static int switch_to(const struct call *call, const struct trial *t, uint64_t va
 struct reading {
     uint64_t cpu_ns, boot_ns, generation, in_force;
     struct shm_sums sums;
+    uint64_t refills[HAK_HIST_BUCKETS];
 };
 
 static int take_reading(const struct trial *t, struct reading *r, struct shm_error *err)
@@ -132,6 +135,7 @@ static int take_reading(const struct trial *t, struct reading *r, struct shm_err
     r->generation = snap->state.generation;
     r->in_force = snap->state.values[t->knob->index];
     shm_sum_all(snap, SHM_ALL, &r->sums);
+    shm_hist(snap, SHM_ALL, shm_stat(t->seg, HAK_SCOPE_HIST, "refill"), r->refills);
     shm_snap_free(snap);
     return SHM_OK;
 }
@@ -140,6 +144,18 @@ static void sleep_ms(unsigned ms)
 {
     struct timespec left = { ms / 1000, ms % 1000 * 1000000 };
     nanosleep(&left, NULL);         /* a signal ends it, and the trial */
+}
+
+/* About how long they took on average: each is taken for the middle of its bucket. */
+static double mean_refill(const struct reading *a, const struct reading *b)
+{
+    double count = 0, ns = 0;
+    for (int i = 0; i < HAK_HIST_BUCKETS; i++) {
+        double more = (double)(b->refills[i] - a->refills[i]);
+        count += more;
+        ns += more * 1.5 * (double)(UINT64_C(1) << i);
+    }
+    return ns / count;
 }
 
 /* What lies between two readings; false where the process did too little to say anything. */
@@ -154,6 +170,7 @@ static bool measure(const struct reading *a, const struct reading *b, double val
     value[HEAP_V2] = 100 * (double)(b->sums.heap_v2_hits - a->sums.heap_v2_hits) / allocs;
     value[FAST_CACHE] = 100 * (double)(b->sums.fast_cache_hits - a->sums.fast_cache_hits) / allocs;
     value[SLOW] = 100 * (double)(b->sums.slow_allocs - a->sums.slow_allocs) / allocs;
+    value[REFILL] = mean_refill(a, b);
     return true;
 }
 
@@ -184,12 +201,14 @@ static int run_arm(const struct call *call, const struct trial *t, unsigned arm,
     return SHM_OK;
 }
 
-/* A round counts if every arm of it could be measured. */
+/* A round counts if every arm of it could be measured; a process that got no CPU meanwhile is given
+ * others, up to TRIES for each. */
 static int run_rounds(const struct call *call, struct trial *t, struct shm_error *err)
 {
     uint64_t random = (uint64_t)t->seg->header.born_ns ^ (uint64_t)time(NULL);
     int code = SHM_OK;
-    for (unsigned round = 0; !code && !stopped && round < call->rounds; round++) {
+    for (unsigned round = 0; !code && !stopped && t->rounds < call->rounds
+                             && round < TRIES * call->rounds; round++) {
         unsigned order[ARMS_MAX];
         bool good = true;
         shuffle_arms(order, t->arms, &random);
@@ -240,13 +259,24 @@ static json_t *interval_object(struct interval i)
     return object;
 }
 
+/* Over the rounds in which there was something to measure. */
+static struct interval interval_over(const double *value, unsigned rounds)
+{
+    static double known[ROUNDS_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < rounds; i++)
+        if (!isnan(value[i]))
+            known[n++] = value[i];
+    return interval_of(known, n, EXPERIMENT_CONFIDENCE);
+}
+
 static json_t *arm_object(const struct trial *t, unsigned arm)
 {
     unsigned compared = 2 * (t->arms - 1);
     json_t *object = json_pack("{s:o}", "value", json_u64(t->arm[arm]));
     for (int m = 0; m < METRICS; m++)
-        json_object_set_new(object, metric[m].key, interval_object(interval_of(
-            t->value[arm][m], t->rounds, EXPERIMENT_CONFIDENCE)));
+        json_object_set_new(object, metric[m].key,
+                            interval_object(interval_over(t->value[arm][m], t->rounds)));
     for (int m = 0; arm && m < METRICS; m++) {
         if (!metric[m].compared)
             continue;
@@ -308,7 +338,7 @@ static void print_trial(const struct call *call, const struct shm_seg *seg, cons
         printf("%-12s", shm_value_text(knob, num(arm, "value"), text));
         for (int m = 0; m < METRICS; m++) {
             const json_t *v = json_object_get(arm, metric[m].key);
-            if (num(out, "rounds") < 2)
+            if (!json_is_number(json_object_get(v, "low")))
                 printf(" %14s %10s", "-", "-");
             else
                 printf(" %14.*f %10.*f", m == RATE ? 0 : 2, real(v, "mean"), m == RATE ? 0 : 2,

@@ -91,6 +91,8 @@ wait $gone
 fails 3 $gone 'no such process' stats -p $gone
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" stats -p $$
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ set $mask=1
+fails 3 - 'no such process' ps -p $gone
+fails 3 - "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ ps
 run ps
 is "$code|$out" '0|    PID NAME            THREADS       LIVE GENERATION STATE' 'ps: no process'
 run -j ps

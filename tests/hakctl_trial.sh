@@ -73,6 +73,21 @@ like "$code|$out" "^0\|$mask: 2 rounds of 0.05 s an arm; 99 % intervals; 0xFF is
 0x4 against 0x2, allocations a second: too few rounds
 0x0 against 0x2, CPU" 'as text; two rounds allow no verdict'
 
+# A workload with refills: their duration is measured, by both arms.
+need /usr/bin/python3 python3
+in_background preloaded /usr/bin/python3 -S -c 'while True: [bytes(1000) for i in range(20000)]'
+python=$!
+wait_until "$hakctl" get -p $python $mask
+run -j -p $python trial tiny.sfc_cascade=0,1 --period 0.1 --rounds 3
+is "$code|$(jq -c '[.arms[].refill_ns | .low < .mean and .mean < .high and .mean > 10]' <<<"$out")" '0|[true,true]' \
+    'how long refills took' || diag "$out"
+run -p $python trial tiny.sfc_cascade=0,1 --period 0.1 --rounds 2
+like "$out" $'REFILL_NS +\\+-\n0( +[0-9.]+){12}\n1( +[0-9.]+){12}\n' 'as text, all six columns of both'
+kill -KILL $python
+gone() { ! "$hakctl" get -p $python $mask; }
+wait_until gone
+rm -f /dev/shm/hakmem.$python.*
+
 # ---- Its end ----
 
 in_trial() { [[ $(value) = 0x[24] ]]; }
