@@ -103,6 +103,16 @@ static int innermost_pid(int pid)
     return last;
 }
 
+bool shm_innermost(int pid, uint64_t *pid_ns, int *ns_pid)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", pid);
+    *pid_ns = ns_inode(text, "pid");
+    *ns_pid = innermost_pid(pid);
+    return *pid_ns && *ns_pid;
+}
+
 static bool task_add(struct tasks *tasks, const char *pid)
 {
     struct task t = { .pid = atoi(pid), .pid_ns = ns_inode(pid, "pid"),

@@ -69,6 +69,10 @@ struct shm_proc {
  * first, then by pid.  *list is from malloc (NULL when there are none); the caller frees it. */
 int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err);
 
+/* How a running process knows itself: its innermost pid namespace, and its pid there.  False: it isn't
+ * there, or not ours to know. */
+bool shm_innermost(int pid, uint64_t *pid_ns, int *ns_pid);
+
 /* Which processes a tool is to work on. */
 struct shm_target {
     int         pid;        /* 0: any */

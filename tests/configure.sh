@@ -6,7 +6,7 @@ configure() { "$HAK_SRC/configure" -q --config-cache CC="${CC:-cc}" "$@" 2>&1; }
 
 out=$(configure)
 is $? 0 'configure without options'
-for part in 'hakctl *yes' 'hakstat *yes' 'eBPF probes *no, not in this version' 'USDT points *(yes|no)' \
+for part in 'hakctl *yes' 'hakstat *yes' 'eBPF probes *(yes|no)' 'USDT points *(yes|no)' \
         'invariant checks *no' 'counters *yes' 'prefixed API *no' 'warnings as errors *no'; do
     like "$out" "  $part" "the summary says: ${part//\*/}"
 done
@@ -16,12 +16,22 @@ refuses() {  # OPTION MESSAGE
     is $? 1 "$1 is refused"
     is "$out" "configure: error: $2" "$1: why"
 }
-refuses --enable-probes=yes '--enable-probes=yes: this version of hakmem has no eBPF probes'
+refuses --enable-probes=maybe '--enable-probes=maybe: the values are yes|no|auto'
+# Without anything of what the probes need.  The cache would remember what there is.
+rm -f config.cache
+out=$(PKG_CONFIG_LIBDIR=$tmp configure --enable-probes=yes --disable-hakctl CLANG=no BPFTOOL="$tmp/no")
+is $? 1 '--enable-probes=yes is refused where all is missing'
+is "$out" 'configure: error: --enable-probes=yes: these are missing (by their Debian packages): clang bpftool libbpf-dev libjansson-dev' \
+    'and says what'
+rm -f config.cache
+out=$(configure CLANG=no BPFTOOL="$tmp/no")
+like "$out" 'eBPF probes *no, for want of clang bpftool' 'without being asked for, they are left out'
+rm -f config.cache
 refuses --enable-hakstat=maybe '--enable-hakstat=maybe: the values are yes|no|auto'
 refuses --enable-stats=auto '--enable-stats=auto: the values are yes|no'
-out=$(configure --disable-hakctl --disable-hakstat --disable-usdt --disable-stats --enable-debug)
+out=$(configure --disable-hakctl --disable-hakstat --disable-probes --disable-usdt --disable-stats --enable-debug)
 is $? 0 'all options the other way round'
-for part in 'hakctl *no' 'hakstat *no' 'USDT points *no' 'invariant checks *yes' 'counters *no'; do
+for part in 'hakctl *no' 'hakstat *no' 'USDT points *no' 'eBPF probes *no' 'invariant checks *yes' 'counters *no'; do
     like "$out" "  $part" "the summary says: ${part//\*/}"
 done
 rm config.cache

@@ -20,6 +20,7 @@ share/man/man3/hakmem.3
 share/man/man7/hakmem-probes.7
 share/man/man7/hakmem.7
 share/zsh/site-functions/_hakctl'
+[ ! -e "$HAK_BUILD/probes/hakprobe" ] || want+=$'\nbin/hakprobe\nshare/man/man1/hakprobe.1'
 [ ! -e "$hakstat" ] || want+=$'\nbin/hakstat\nshare/man/man1/hakstat.1'
 is "$(cd "$dest/opt/hakmem" && find . ! -type d | sed 's,^\./,,' | sort)" "$(sort <<<"$want")" \
     'these files, and no others'

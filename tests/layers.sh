@@ -28,9 +28,10 @@ for layer in $layers; do
 done
 is "$(foreign shm abi/ shm/)" '' 'shm includes only abi/ and shm/'
 is "$(foreign hakctl abi/ shm/ hakctl/)" '' 'hakctl includes only abi/, shm/ and its own'
-is "$(foreign hakstat abi/ shm/ hakstat/)" '' 'hakstat includes only abi/, shm/ and its own'
+is "$(foreign hakstat abi/ shm/ probes/probes.h hakstat/)" '' 'hakstat includes only abi/, shm/, probes/probes.h and its own'
+is "$(foreign probes abi/ shm/ probes/)" '' 'probes includes only abi/, shm/ and its own'
 is "$(grep -hE '^ *# *include' abi/segment.h)" '#include <stdint.h>' \
     'abi/segment.h includes <stdint.h> alone'
-is "$(grep -lE '^ *# *include *"abi/layout\.h"' -r shm hakctl hakstat)" '' \
+is "$(grep -lE '^ *# *include *"abi/layout\.h"' -r shm hakctl hakstat probes)" '' \
     'no tool compiles in the order of knobs and counters'
 done_testing

@@ -2,7 +2,7 @@
 . "$(dirname "$0")/tap.sh"
 need mandoc mandoc
 
-pages="$HAK_BUILD/man/hakmem.7 $HAK_BUILD/man/hakmem-probes.7 $HAK_SRC/man/hakmem.3 $HAK_SRC/man/hakctl.1"
+pages="$HAK_BUILD/man/hakmem.7 $HAK_BUILD/man/hakmem-probes.7 $HAK_SRC/man/hakmem.3 $HAK_SRC/man/hakctl.1 $HAK_SRC/man/hakprobe.1"
 [ -e "$HAK_BUILD/man/hakstat.1" ] && pages+=" $HAK_BUILD/man/hakstat.1"
 for page in $pages; do
     # Whether the pages of others are installed is the machine's matter.
@@ -103,4 +103,11 @@ for word in $("$hakctl" --help | grep -oE '^  [a-z]+|(^|[^a-z-])--?[a-z][a-z-]*'
     [[ $plain == *[\ \[\(]$word[],\ :.\)]* ]]
     tap_result $? "hakctl(1) knows $word" || diag "not in hakctl(1): $word"
 done
+if [ -e "$HAK_BUILD/probes/hakprobe" ]; then
+    plain=$(text "$HAK_SRC/man/hakprobe.1")
+    for word in $("$HAK_BUILD/probes/hakprobe" --help | grep -oE '(^|[ ;])--?[a-zA-Z][a-z-]*' | grep -oE '[-a-zA-Z]+' | sort -u); do
+        [[ $plain == *[\ \[]$word[],\;\ \[=]* ]]
+        tap_result $? "hakprobe(1) knows $word" || diag "not in hakprobe(1): $word"
+    done
+fi
 done_testing

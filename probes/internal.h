@@ -1,0 +1,21 @@
+/* internal.h: a struct probes, for load.c, which makes it count, and maps.c, which reads it. */
+#ifndef PROBES_INTERNAL_H
+#define PROBES_INTERNAL_H
+
+#include "probes/probes.h"
+
+struct bpf_link;
+struct hakprobe_bpf;
+
+struct probes {
+    int processes, counts, waits, lost;         /* the maps; owned by skel if there is one */
+    struct hakprobe_bpf *skel;                  /* NULL: pinned ones of another process */
+    struct bpf_link **events;                   /* page faults: three a CPU */
+    size_t event_count;
+    char *pinned;                               /* the directory that probes_close takes away; or NULL */
+};
+
+struct probes *probes_new(void);                /* NULL: no memory */
+void probes_unload(struct probes *probes);      /* what probes_open did */
+
+#endif

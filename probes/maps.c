@@ -1,0 +1,235 @@
+/* maps.c: the counts out of the kernel's maps, our own or pinned ones (probes.h). */
+#include <bpf/bpf.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "probes/internal.h"
+
+enum { MAPS = 4 };
+static const char *const map_names[MAPS] = { "processes", "counts", "waits", "lost" };
+
+static int *map_fd(struct probes *p, int i)
+{
+    int *fds[MAPS] = { &p->processes, &p->counts, &p->waits, &p->lost };
+
+    return fds[i];
+}
+
+struct probes *probes_new(void)
+{
+    struct probes *p = calloc(1, sizeof *p);
+
+    for (int i = 0; p && i < MAPS; i++)
+        *map_fd(p, i) = -1;
+    return p;
+}
+
+/* ---- Pinned ----------------------------------------------------------------------------------- */
+
+static const char *pin_path(char *path, size_t size, const char *directory, int map)
+{
+    return snprintf(path, size, "%s/%s", directory, map_names[map]) < (int)size ? path : "";
+}
+
+static void unpin(const char *directory)
+{
+    char path[4096];
+
+    for (int i = 0; i < MAPS; i++)
+        unlink(pin_path(path, sizeof path, directory, i));
+    rmdir(directory);
+}
+
+int probes_pin(struct probes *p, const char *directory, struct shm_error *err)
+{
+    char path[4096];
+
+    if (mkdir(directory, 0700))
+        return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s", directory,
+                        strerror(errno), errno == EEXIST ? " (another hakprobe pins there, or has been killed)" :
+                        errno == EPERM || errno == ENOENT ? " (is a bpf file system mounted?)" : "");
+    for (int i = 0; i < MAPS; i++)
+        if (bpf_obj_pin(*map_fd(p, i), pin_path(path, sizeof path, directory, i))) {
+            int error = errno;
+            unpin(directory);
+            return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s%s", directory,
+                            strerror(error), error == EINVAL ? " (no bpf file system)" : "");
+        }
+    p->pinned = strdup(directory);
+    return SHM_OK;
+}
+
+int probes_open_pinned(const char *directory, struct probes **probes, struct shm_error *err)
+{
+    char path[4096];
+    struct probes *p = probes_new();
+
+    for (int i = 0; p && i < MAPS; i++) {
+        *map_fd(p, i) = bpf_obj_get(pin_path(path, sizeof path, directory, i));
+        if (*map_fd(p, i) >= 0)
+            continue;
+        int error = errno;
+        probes_close(p);
+        return shm_fail(err, error == EPERM || error == EACCES ? SHM_EPERM : SHM_EGONE, "%s: %s", path,
+                        strerror(error));
+    }
+    if (!p)
+        return shm_fail(err, SHM_EIO, "out of memory");
+    *probes = p;
+    return SHM_OK;
+}
+
+void probes_close(struct probes *p)
+{
+    if (!p)
+        return;
+    if (p->pinned)
+        unpin(p->pinned);
+    free(p->pinned);
+    if (p->skel)
+        probes_unload(p);
+    for (int i = 0; !p->skel && i < MAPS; i++)
+        if (*map_fd(p, i) >= 0)
+            close(*map_fd(p, i));
+    free(p);
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------- */
+
+static void make_printable(char text[16])
+{
+    text[15] = 0;
+    for (char *c = text; *c; c++)
+        if (!isprint((unsigned char)*c))
+            *c = '?';
+}
+
+/* Room for one more of an array; NULL: no memory. */
+static void *grow(void *array, size_t count, size_t size)
+{
+    if (count & (count - 1))
+        return array;
+    return realloc(array, (count ? 2 * count : 1) * size);
+}
+
+static void read_counts(struct probes *p, struct probes_process *process)
+{
+    for (uint32_t call = 0; call < HAKPROBE_CALLS; call++)
+        for (uint32_t whose = 0; whose < HAKPROBE_WHOSE; whose++) {
+            struct hakprobe_counts_key key = { process->id, call, whose };
+            struct hakprobe_counts *counts = &process->counts[call][whose];
+            if (bpf_map_lookup_elem(p->counts, &key, counts))
+                *counts = (struct hakprobe_counts){ 0 };
+        }
+}
+
+static bool add_process(struct probes *p, const struct hakprobe_id *id, struct probes_reading *r)
+{
+    struct hakprobe_process in_kernel;
+
+    if (bpf_map_lookup_elem(p->processes, id, &in_kernel))
+        return true;                            /* forgotten by its hakprobe just now */
+    void *more = grow(r->processes, r->process_count, sizeof *r->processes);
+    if (!more)
+        return false;
+    r->processes = more;
+    struct probes_process *process = &r->processes[r->process_count++];
+    process->id = *id;
+    process->ended = in_kernel.ended;           /* read before its counts: then they are the last */
+    memcpy(process->comm, in_kernel.comm, sizeof process->comm);
+    make_printable(process->comm);
+    read_counts(p, process);
+    return true;
+}
+
+static bool read_processes(struct probes *p, struct probes_reading *r)
+{
+    struct hakprobe_id id, next;
+
+    for (void *at = NULL; !bpf_map_get_next_key(p->processes, at, &next); at = &id) {
+        id = next;
+        if (!add_process(p, &id, r))
+            return false;
+    }
+    return true;
+}
+
+static bool read_waits(struct probes *p, const struct hakprobe_id *only, struct probes_reading *r)
+{
+    struct hakprobe_waits_key key, next;
+
+    for (void *at = NULL; !bpf_map_get_next_key(p->waits, at, &next); at = &key) {
+        struct hakprobe_waits waits;
+        key = next;
+        if ((only && memcmp(only, &key.id, sizeof *only)) || bpf_map_lookup_elem(p->waits, &key, &waits))
+            continue;
+        void *more = grow(r->waits, r->wait_count, sizeof *r->waits);
+        if (!more)
+            return false;
+        r->waits = more;
+        make_printable(waits.lock);
+        r->waits[r->wait_count++] = (struct probes_wait){ key.id, key.address, waits };
+    }
+    return true;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct hakprobe_id *x = &((const struct probes_process *)a)->id;
+    const struct hakprobe_id *y = &((const struct probes_process *)b)->id;
+
+    if (x->pid_ns != y->pid_ns)
+        return x->pid_ns < y->pid_ns ? -1 : 1;
+    return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+/* What took the most time first. */
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = ((const struct probes_wait *)a)->waits.ns, y = ((const struct probes_wait *)b)->waits.ns;
+
+    return x > y ? -1 : x < y;
+}
+
+int probes_read(struct probes *p, const struct hakprobe_id *only, struct probes_reading **reading,
+                struct shm_error *err)
+{
+    struct probes_reading *r = calloc(1, sizeof *r);
+    struct timespec now;
+
+    if (!r || !(only ? add_process(p, only, r) : read_processes(p, r)) || !read_waits(p, only, r)) {
+        probes_reading_free(r);
+        return shm_fail(err, SHM_EIO, "out of memory");
+    }
+    for (uint32_t i = 0; i < HAKPROBE_LOST_KINDS; i++)
+        bpf_map_lookup_elem(p->lost, &i, &r->lost[i]);
+    if (r->process_count)
+        qsort(r->processes, r->process_count, sizeof *r->processes, by_id);
+    if (r->wait_count)
+        qsort(r->waits, r->wait_count, sizeof *r->waits, by_time);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    r->time_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    *reading = r;
+    return SHM_OK;
+}
+
+/* Its place among the watched goes last: until then no other process can take its number. */
+void probes_forget(struct probes *p, const struct hakprobe_id *id)
+{
+    struct probes_reading r = { 0 };
+
+    read_waits(p, id, &r);
+    for (size_t i = 0; i < r.wait_count; i++)
+        bpf_map_delete_elem(p->waits, &(struct hakprobe_waits_key){ *id, r.waits[i].address });
+    free(r.waits);
+    for (uint32_t call = 0; call < HAKPROBE_CALLS; call++)
+        for (uint32_t whose = 0; whose < HAKPROBE_WHOSE; whose++)
+            bpf_map_delete_elem(p->counts, &(struct hakprobe_counts_key){ *id, call, whose });
+    bpf_map_delete_elem(p->processes, id);
+}
