@@ -1,14 +1,14 @@
 #!/bin/bash
 # screenshot.sh: pictures of hakstat's screens from a real run: docs/hakstat-SCREEN.svg.
 #
-#   docs/screenshot.sh [SCREEN...]       default: all six
+#   docs/screenshot.sh [SCREEN...]       default: all
 #
 # redis-server under libhakmem serves redis-benchmark while tmux holds hakstat; what tmux shows
 # becomes SVG by Rich (Debian: tmux redis-server redis-tools python3-rich).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${HAK_BUILD:-$root/build}
-[ $# -gt 0 ] || set -- classes threads superslabs knobs latencies events
+[ $# -gt 0 ] || set -- classes threads superslabs knobs latencies events counters
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-screenshot.XXXXXX")
 pids=()
 export LC_ALL=C.UTF-8
@@ -60,7 +60,7 @@ sleep 12                                # so that the sparks have something to t
 for screen; do
     case $screen in
         classes) key=1 ;; threads) key=2 ;; superslabs) key=3 ;; knobs) key=4 ;;
-        latencies) key=5 ;; events) key=6 ;;
+        latencies) key=5 ;; events) key=6 ;; counters) key=7 ;;
         *) printf 'screenshot.sh: no screen %s\n' "$screen" >&2; exit 2 ;;
     esac
     in_tmux send-keys $key

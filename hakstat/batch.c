@@ -34,6 +34,11 @@ static const char *text_at(const struct table *t, int i, unsigned c, char buf[TA
     return i < 0 ? table_title(t, c, buf) : table_cell(t, &t->rows[i], c, buf);
 }
 
+static bool is_text(enum unit unit)
+{
+    return unit == U_TEXT || unit == U_MAP || unit == U_TENTHS;
+}
+
 static int text_width(const struct table *t, unsigned c)
 {
     char buf[TABLE_CELL_MAX];
@@ -56,7 +61,7 @@ static void print_text_row(const struct table *t, int i, const int widths[TABLE_
 
         if (t->columns[c].unit == U_SHARES)
             continue;
-        if (t->columns[c].unit != U_TEXT)
+        if (!is_text(t->columns[c].unit))
             printf("%s%*s", gap, widths[c], text);
         else if (c + 1 < t->column_count)
             printf("%s%-*s", gap, widths[c], text);

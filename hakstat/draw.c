@@ -40,6 +40,11 @@ static const struct {
     [INK_L0]     = { 34, COLOR_GREEN, A_NORMAL },
     [INK_FAST]   = { 32, COLOR_CYAN, A_NORMAL },
     [INK_SLOW]   = { 166, COLOR_RED, A_NORMAL },
+    [INK_CLASS]  = { 160, COLOR_RED, A_NORMAL }, { 208, COLOR_YELLOW, A_NORMAL },
+                   { 142, COLOR_GREEN, A_BOLD }, { 34, COLOR_GREEN, A_NORMAL },
+                   { 37, COLOR_CYAN, A_NORMAL }, { 33, COLOR_BLUE, A_NORMAL },
+                   { 99, COLOR_BLUE, A_BOLD }, { 164, COLOR_MAGENTA, A_NORMAL },
+                   { 204, COLOR_MAGENTA, A_BOLD }, { 244, -1, A_NORMAL },
 };
 
 enum { SPARKS = 8, ESCAPE_MS = 25 };
@@ -48,14 +53,15 @@ enum { SPARKS = 8, ESCAPE_MS = 25 };
 static const struct glyphs {
     const wchar_t *l0, *fast, *slow, *full, *empty;
     const wchar_t *spark;               /* SPARKS heights, lowest first */
+    const wchar_t *tenths;              /* a slab that is so full; L"": its letter */
 } glyph_sets[2] = {
-    { L"█", L"▓", L"░", L"█", L"·", L"▁▂▃▄▅▆▇█" },
-    { L"#", L"=", L"!", L"#", L".", L"..::||##" },
+    { L"█", L"▓", L"░", L"█", L"·", L"▁▂▃▄▅▆▇█", L"░░░▒▒▒▓▓▓█" },
+    { L"#", L"=", L"!", L"#", L".", L"..::||##", L"" },
 };
 
 static const struct glyphs *glyphs;
 static attr_t   ink_attr[INKS];
-static bool     is_open;
+static bool     is_open, has_colour;
 static sigset_t mask_outside;           /* signals in draw_key() only: see wait_input() */
 static volatile sig_atomic_t stop_signal;
 
@@ -116,10 +122,13 @@ static void set_inks(bool mono)
 
     if (colour && use_default_colors() != OK)
         colour = false;
+    has_colour = colour;
     for (int i = 0; i < INKS; i++) {
         short fore = COLORS >= 256 ? inks[i].colour256 : inks[i].colour8;
 
         ink_attr[i] = inks[i].attr;
+        if (i >= INK_CLASS && !(colour && COLORS < 256))
+            ink_attr[i] = A_NORMAL;     /* bold makes more of eight colours; elsewhere it says how full */
         if (!colour || fore < 0)
             continue;
         init_pair((short)(i + 1), fore, -1);
@@ -260,9 +269,9 @@ void draw_ground(int row, enum ink ink)
         mvchgat(row, 0, -1, ink_attr[ink], (short)PAIR_NUMBER(ink_attr[ink]), NULL);
 }
 
-static int put_cells(int row, int col, int count, enum ink ink, const wchar_t *glyph)
+static int put_cells(int row, int col, int count, attr_t attr, const wchar_t *glyph)
 {
-    attrset(ink_attr[ink]);
+    attrset(attr);
     for (; count > 0; count--, col++)
         if (row >= 0 && row < LINES && col >= 0 && col < COLS)
             mvaddnwstr(row, col, glyph, 1);
@@ -280,17 +289,41 @@ void draw_shares(int row, int col, int width, double l0, double fast, double slo
     int end_fast = cells(l0 + fast, width);
     int end_slow = cells(l0 + fast + slow, width);
 
-    put_cells(row, col, end_l0, INK_L0, glyphs->l0);
-    put_cells(row, col + end_l0, end_fast - end_l0, INK_FAST, glyphs->fast);
-    put_cells(row, col + end_fast, end_slow - end_fast, INK_SLOW, glyphs->slow);
+    put_cells(row, col, end_l0, ink_attr[INK_L0], glyphs->l0);
+    put_cells(row, col + end_l0, end_fast - end_l0, ink_attr[INK_FAST], glyphs->fast);
+    put_cells(row, col + end_fast, end_slow - end_fast, ink_attr[INK_SLOW], glyphs->slow);
+}
+
+bool draw_shows_tenths(void)
+{
+    return has_colour && glyphs->tenths[0] != L'\0';
+}
+
+static enum ink slab_ink(char letter)
+{
+    return letter >= '0' && letter <= '7' ? INK_CLASS + (enum ink)(letter - '0')
+         : letter == 'm' ? INK_CLASS + 8 : letter == 'L' ? INK_CLASS + 9 : INK_DIM;
+}
+
+void draw_slab(int row, int col, char letter, char tenths)
+{
+    const wchar_t plain = (wchar_t)(unsigned char)letter, *glyph = &plain;
+    bool known = tenths >= '0' && tenths <= '9';
+    attr_t attr = ink_attr[slab_ink(letter)];
+
+    if (known && draw_shows_tenths())
+        glyph = &glyphs->tenths[tenths - '0'];
+    else if (known && tenths >= '5')
+        attr |= A_BOLD;
+    put_cells(row, col, 1, attr, glyph);
 }
 
 void draw_bar(int row, int col, int width, enum ink ink, double part)
 {
     int full = cells(part, width);
 
-    put_cells(row, col, full, ink, glyphs->full);
-    put_cells(row, col + full, width - full, INK_DIM, glyphs->empty);
+    put_cells(row, col, full, ink_attr[ink], glyphs->full);
+    put_cells(row, col + full, width - full, ink_attr[INK_DIM], glyphs->empty);
 }
 
 void draw_spark(int row, int col, int width, const double *values, int count)
@@ -305,7 +338,7 @@ void draw_spark(int row, int col, int width, const double *values, int count)
         if (isnan(values[i]))
             continue;
         int height = largest > 0 ? (int)(values[i] / largest * (SPARKS - 1) + 0.5) : 0;
-        put_cells(row, col, 1, INK_L0, &glyphs->spark[height]);
+        put_cells(row, col, 1, ink_attr[INK_L0], &glyphs->spark[height]);
     }
 }
 

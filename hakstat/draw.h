@@ -17,7 +17,8 @@
 enum ink {
     INK_TEXT, INK_DIM, INK_BOLD, INK_HEAD, INK_CURSOR, INK_TAB, INK_GOOD, INK_WARN, INK_BAD,
     INK_L0, INK_FAST, INK_SLOW,
-    INKS
+    INK_CLASS,                          /* of class 0; those of the others follow */
+    INKS = INK_CLASS + 10
 };
 
 /* Keys that are no character: above all of Unicode. */
@@ -61,6 +62,12 @@ void draw_ground(int row, enum ink ink);
 /* A bar of `width` columns cut in three shares of 1: L0, FastCache, slow.  Shares of less than
  * half a cell are not seen, but one above zero takes no cell from the rest. */
 void draw_shares(int row, int col, int width, double l0, double fast, double slow);
+
+/* A slab of a map.  Its class ('0' to '7', 'm', 'L'; anything else is in none) is its colour, and how
+ * full it is ('0' to '9' tenths; anything else: unknown) its glyph; where there are no colours or no
+ * such glyphs (draw_shows_tenths), the class is its letter, half full or more in bold. */
+void draw_slab(int row, int col, char letter, char tenths);
+bool draw_shows_tenths(void);
 
 /* A bar of `width` columns, filled for `part` of 1. */
 void draw_bar(int row, int col, int width, enum ink ink, double part);

@@ -32,7 +32,8 @@ static const char usage[] =
     "  -p, --pid PID       watch this process; without it, the only one under libhakmem\n"
     "  -c, --comm GLOB     watch the process of this name\n"
     "      --follow GLOB   the newest process of this name, and the next one when it ends\n"
-    "  -s, --screen NAME   classes, threads, superslabs, knobs, latencies or events\n"
+    "  -s, --screen NAME   classes, threads, superslabs, knobs, latencies, events or\n"
+    "                      counters\n"
     "  -d, --delay SECONDS time between samples [1]\n"
     "      --cumulative    counts since the start instead of rates\n"
     "      --readonly      do not change knobs\n"
@@ -100,7 +101,7 @@ static unsigned screen_named(const struct options *o, const char *name)
         if (strcmp(screens[i]->name, name) == 0)
             return i;
     misuse(o, "-s", name,
-           "a screen: classes, threads, superslabs, knobs, latencies or events");
+           "a screen: classes, threads, superslabs, knobs, latencies, events or counters");
 }
 
 enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW, OPT_RECORD, OPT_REPLAY };

@@ -129,14 +129,20 @@ static void act_end(struct view *v, int key)
 
 /* ---- Order and filter ------------------------------------------------------------------------- */
 
-/* Steps through -1 (the table's own order) and all columns, but for the bar. */
+/* A bar has no cells, and what has no width can't be seen. */
+static bool sorts_by(const struct column *column)
+{
+    return column->unit != U_SHARES && column->width != 0;
+}
+
+/* Steps through -1 (the table's own order) and all columns to sort by. */
 static void step_sort(struct view *v, int step)
 {
     int columns = (int)screens[v->screen]->column_count, *sort = &place(v)->sort;
 
     do
         *sort = (*sort + 1 + step + columns + 1) % (columns + 1) - 1;
-    while (*sort >= 0 && screens[v->screen]->columns[*sort].unit == U_SHARES);
+    while (*sort >= 0 && !sorts_by(&screens[v->screen]->columns[*sort]));
     if (*sort < 0)
         view_say(v, INK_TEXT, "in the table's own order");
     else
@@ -335,7 +341,7 @@ static void prompt_key(struct view *v, int key)
 
 static const struct key {
     void (*act)(struct view *v, int key);
-    int codes[8];
+    int codes[12];                      /* 0 after the last */
 } keys[] = {
 #define KEY(action, label, help, ...) { act_##action, { __VA_ARGS__ } },
 #include "hakstat/keys.def"

@@ -13,9 +13,10 @@
 
 #include "hakstat/memory.h"
 
-#define MAGIC "HAKSTAT1"
+#define MAGIC "HAKSTAT2"
 enum { MAGIC_SIZE = sizeof MAGIC - 1, KEY_EVERY = 64, TABLES_MOST = 1 << 20, CHUNK_MOST = 1 << 30 };
 enum { TRACE_WORDS = HAK_TRACE_RECORDS * sizeof(struct hak_trace_record) / 8 };
+enum { CELL_WORDS = sizeof(struct shm_superslab) / 8, MAP_WORDS = HAK_MAP_SUPERSLABS * CELL_WORDS };
 
 enum chunk_kind { CHUNK_SEGMENT = 1, CHUNK_FRAME };
 struct chunk_head {
@@ -46,7 +47,7 @@ static uint32_t checksum(const struct chunk_head *head, const uint8_t *body)
     return sum;
 }
 
-/* ---- The words of a sample: state area, trace ring, slots ------------------------------------- */
+/* ---- The words of a sample: state area, trace ring, map, slots-------------------------------- */
 
 static size_t state_words(const struct shm_seg *seg)
 {
@@ -55,7 +56,7 @@ static size_t state_words(const struct shm_seg *seg)
 
 static size_t all_words(const struct shm_seg *seg, unsigned slots)
 {
-    return state_words(seg) + TRACE_WORDS + (size_t)slots * seg->header.slot_stride / 8;
+    return state_words(seg) + TRACE_WORDS + MAP_WORDS + (size_t)slots * seg->header.slot_stride / 8;
 }
 
 /* Attaching has checked the other areas. */
@@ -170,7 +171,10 @@ static size_t lay_words(struct recorder *r, const struct sample *s)
     ring = (struct hak_trace_record *)(r->words + state);
     for (size_t i = 0; i < s->event_count; i++)
         ring[(s->events[i].order - 1) % HAK_TRACE_RECORDS] = s->events[i];
-    memcpy(r->words + state + TRACE_WORDS, s->snap->slot_bytes, (count - state - TRACE_WORDS) * 8);
+    state += TRACE_WORDS;
+    memcpy(r->words + state, s->map, s->map_count * sizeof *s->map);
+    state += MAP_WORDS;
+    memcpy(r->words + state, s->snap->slot_bytes, (count - state) * 8);
     return count;
 }
 
@@ -248,6 +252,7 @@ struct replay {
     struct recorded *segments;
     unsigned frame_count, frame_room, segment_count;
     struct hak_trace_record events[HAK_TRACE_RECORDS];
+    struct shm_superslab map[HAK_MAP_SUPERSLABS];
 };
 
 static void note_segment(struct replay *r, size_t at, uint32_t size)
@@ -394,7 +399,7 @@ static int make_segment(struct replay *r, struct recorded *s, struct shm_error *
     return shm_fail(err, SHM_EIO, "no memory for the recording: %s", strerror(errno));
 }
 
-/* Where word i of a sample is in the segment's file. */
+/* Where word i of a sample is in the segment's file; NULL: it has no such area. */
 static uint64_t *word_at(const struct recorded *s, size_t i)
 {
     const struct hak_seg_header *h = &s->seg->header;
@@ -404,8 +409,12 @@ static uint64_t *word_at(const struct recorded *s, size_t i)
         return (uint64_t *)(s->map + h->state_off) + i;
     i -= state;
     if (i < TRACE_WORDS)
-        return (uint64_t *)(s->map + h->trace_off) + i;
-    return (uint64_t *)(s->map + h->slots_off) + (i - TRACE_WORDS);
+        return has_trace(s->seg) ? (uint64_t *)(s->map + h->trace_off) + i : NULL;
+    i -= TRACE_WORDS;
+    if (i < MAP_WORDS)
+        return i / CELL_WORDS < h->map_count
+            ? (uint64_t *)(s->map + h->map_off + i / CELL_WORDS * h->map_size) + i % CELL_WORDS : NULL;
+    return (uint64_t *)(s->map + h->slots_off) + (i - MAP_WORDS);
 }
 
 static bool get_number(const uint8_t **from, const uint8_t *end, uint64_t *n)
@@ -443,6 +452,8 @@ static void clear_words(struct recorded *s)
     memset(s->map + h->state_off, 0, h->state_size);
     if (has_trace(s->seg))
         memset(s->map + h->trace_off, 0, TRACE_WORDS * 8);
+    for (size_t i = 0; i < h->map_count && i < HAK_MAP_SUPERSLABS; i++)
+        memset(s->map + h->map_off + i * h->map_size, 0, sizeof(struct shm_superslab));
     memset(s->map + h->slots_off, 0, (size_t)s->slots * h->slot_stride);
 }
 
@@ -467,9 +478,9 @@ static int apply_frame(struct replay *r, unsigned i, struct shm_error *err)
         if (!get_number(&from, end, &skip) || !get_number(&from, end, &more) || skip >= count - at)
             return damaged(err);
         at += skip;
-        if (at - state_words(s->seg) >= TRACE_WORDS || has_trace(s->seg))
-            *word_at(s, at) += more >> 1 ^ (uint64_t)-(int64_t)(more & 1);
-        at++;
+        uint64_t *word = word_at(s, at++);
+        if (word != NULL)
+            *word += more >> 1 ^ (uint64_t)-(int64_t)(more & 1);
     }
     s->frame = i;
     s->filled = true;
@@ -515,5 +526,7 @@ int replay_sample(struct replay *r, unsigned i, struct sample *sample, struct sh
     sample->rss_bytes = head.rss_bytes;
     sample->events = r->events;
     sample->event_count = shm_trace(seg, r->events, HAK_TRACE_RECORDS);
+    sample->map = r->map;
+    sample->map_count = shm_map(seg, r->map, HAK_MAP_SUPERSLABS);
     return SHM_OK;
 }

@@ -3,21 +3,22 @@
 #include "hakstat/view.h"
 
 enum {
-    CLASS, SIZE_MAX_, ALLOCS, FREES, L0_PART, FAST_PART, SLOW_PART, LIVE, LIVE_BYTES, BAR,
+    CLASS, SIZE_MAX_, ALLOCS, FREES, L0_PART, FAST_PART, SLOW_PART, LIVE, LIVE_BYTES, WASTE, BAR,
     CACHED_BYTES, REFILLED, REMOTE_FREES, DRAINED, L0_HITS, FAST_HITS, SLOW_ALLOCS, RETURNED,
     IN_PLACE,
 };
 
 static const struct column columns[] = {
     [CLASS]        = { "class", "CLASS", 5, 0, U_TEXT },
-    [SIZE_MAX_]    = { "size_max", "UP TO", 6, 1, U_BYTES },
-    [ALLOCS]       = { "allocs", "ALLOCS", 9, 0, U_FLOW },
-    [FREES]        = { "frees", "FREES", 9, 0, U_FLOW },
-    [L0_PART]      = { "heap_v2_part", "L0 %", 6, 0, U_PART },
+    [SIZE_MAX_]    = { "size_max", "UP TO", 5, 1, U_BYTES },
+    [ALLOCS]       = { "allocs", "ALLOCS", 8, 0, U_FLOW },
+    [FREES]        = { "frees", "FREES", 7, 0, U_FLOW },
+    [L0_PART]      = { "heap_v2_part", "L0 %", 5, 0, U_PART },
     [FAST_PART]    = { "fast_cache_part", "FAST %", 6, 0, U_PART },
     [SLOW_PART]    = { "slow_part", "SLOW %", 6, 0, U_PART },
-    [LIVE]         = { "live", "LIVE", 6, 1, U_COUNT },
-    [LIVE_BYTES]   = { "live_bytes", "BYTES", 6, 1, U_BYTES },
+    [LIVE]         = { "live", "LIVE", 5, 1, U_COUNT },
+    [LIVE_BYTES]   = { "live_bytes", "BYTES", 5, 1, U_BYTES },
+    [WASTE]        = { "waste_bytes_estimate", "WASTE", 6, 2, U_ABOUT },
     [BAR]          = { "", "L0 FAST SLOW", 12, 2, U_SHARES },
     [CACHED_BYTES] = { "cached_bytes", "CACHED", 6, 3, U_BYTES },
     [REFILLED]     = { "refilled", "REFILLED", 10, 4, U_FLOW },
@@ -52,6 +53,8 @@ static struct row *add(const struct span *span, struct table *table, uint64_t id
         row->shares[i] = row->cell[L0_PART + i].number;
     row->cell[LIVE].number = (double)s.live;
     row->cell[LIVE_BYTES].number = (double)s.live_bytes;
+    if (s.sampled_bytes != 0)
+        row->cell[WASTE].number = (double)s.waste_bytes;
     row->cell[CACHED_BYTES].number = (double)span_cached_bytes(span, SHM_ALL, set);
     row->cell[REFILLED].number = (double)span_bins(span, SHM_ALL, set, "refilled");
     row->cell[REMOTE_FREES].number = (double)s.remote_frees;

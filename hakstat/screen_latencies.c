@@ -66,7 +66,7 @@ static void fill(const struct span *span, struct table *table)
 }
 
 /* The histogram of the chosen path: the DETAIL - 1 buckets around what there is. */
-enum { DETAIL = 11 };
+enum { DETAIL = 9 };
 
 static void detail(const struct span *span, const struct row *chosen, int row)
 {

@@ -80,6 +80,11 @@ uint64_t span_thread(const struct span *span, unsigned slot, const char *name)
                  has_start(span, slot) ? shm_thread(span->from, slot, stat) : 0);
 }
 
+uint64_t span_global(const struct span *span, const char *name)
+{
+    return minus(snap_global(span->to, name), span->from != NULL ? snap_global(span->from, name) : 0);
+}
+
 uint64_t span_total(const struct span *span, const struct hak_stat_desc *stat)
 {
     uint64_t from = span->from != NULL ? shm_total(span->from, stat) : 0;

@@ -20,6 +20,8 @@ struct span {
     int    proc_pid;                    /* whose /proc may be read; 0: none (replay, dead) */
     const struct hak_trace_record *events;      /* of the trace ring, oldest first */
     size_t event_count;
+    const struct shm_superslab *map;            /* of SuperSlabs, as of its end */
+    size_t map_count;
 };
 
 /* How long it is; 0 where the clock of a hostile segment says less. */
@@ -32,9 +34,10 @@ struct bin_set { int cls, bin; };
 /* Calls in the span; live, live_bytes and inherited are as of its end. */
 void span_sums(const struct span *span, unsigned slot, struct bin_set set, struct shm_sums *sums);
 
-/* Movement of a BIN counter by name, summed over the set; of a THREAD counter. */
+/* Movement of a BIN counter by name, summed over the set; of a THREAD and a GLOBAL one. */
 uint64_t span_bins(const struct span *span, unsigned slot, struct bin_set set, const char *name);
 uint64_t span_thread(const struct span *span, unsigned slot, const char *name);
+uint64_t span_global(const struct span *span, const char *name);
 
 /* Movement of any counter of scope GLOBAL, THREAD or BIN, summed over everything. */
 uint64_t span_total(const struct span *span, const struct hak_stat_desc *stat);

@@ -204,6 +204,10 @@ const char *table_cell(const struct table *t, const struct row *row, unsigned co
         return number_count(t->rate ? n / t->seconds : n, buf);
     case U_BYTES:
         return number_bytes(n, buf);
+    case U_ABOUT:
+        buf[0] = '~';
+        number_bytes(n, buf + 1);
+        return buf;
     case U_NS:
         return number_ns(n, buf);
     case U_PART:

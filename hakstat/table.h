@@ -17,15 +17,18 @@ enum unit {
     U_COUNT,            /* things there are now */
     U_FLOW,             /* things that happened in the span; on screen a rate, if rates are shown */
     U_BYTES,
+    U_ABOUT,            /* bytes, estimated: written with '~' */
     U_PART,             /* 0 to 1, written in per cent */
     U_NS,
     U_SHARES,           /* no cell: the row's shares as a bar, on screen only */
+    U_MAP,              /* a text of a letter a slab; how full each is says the next column's text, */
+    U_TENTHS,           /* of a digit a slab, which the screen draws with it */
 };
 
 struct column {
     const char *name;   /* in JSON and CSV */
     const char *title;  /* on screen; "/S" is added to a rate */
-    short width;        /* on screen, in columns; the last shown U_TEXT or U_SHARES takes the rest */
+    short width;        /* on screen, in columns, 0: never there; the last shown U_TEXT or U_SHARES takes the rest */
     short rank;         /* where room is short, higher ranks are left out first */
     enum unit unit;
 };

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Rows of a frame:  title, three lines of figures, tabs, column heads, the table, the detail of
+/* Rows of a frame:  title, four lines of figures, tabs, column heads, the table, the detail of
  * the chosen row, and the bottom line. */
-enum { ROW_TITLE, ROW_FIGURES, ROW_TABS = 4, ROW_HEADS, ROW_TABLE, TABLE_LEAST = 5 };
+enum { ROW_TITLE, ROW_FIGURES, ROW_TABS = 5, ROW_HEADS, ROW_TABLE, TABLE_LEAST = 5 };
 
 enum { BAR_MOST = 48 };                /* what a bar is widened by */
 enum { LOOK_MS = 1000 };               /* how often to look for a process to go on with */
@@ -107,20 +107,20 @@ static void draw_memory_line(const struct view *v, const struct span *span,
                              const struct shm_sums *sums, int row)
 {
     char text[NUMBER_MAX];
-    int col = draw_bytes(row, 0, "live", sums->live_bytes) - 1;
+    int col = draw_bytes(row, 0, "live", sums->live_bytes);
 
-    col = draw_item(row, col, INK_BOLD, "in", "%s blocks", number_count((double)sums->live, text));
     col = draw_bytes(row, col, "cached", span_cached_bytes(span, SHM_ALL, ALL_BINS));
     col = draw_bytes(row, col, "mapped", snap_global(v->now, "mapped_bytes"));
     if (v->rss_bytes != 0)
         col = draw_bytes(row, col, "RSS", v->rss_bytes);
-    draw_bytes(row, col, "purged", snap_thread(v->now, "os_purge_bytes"));
+    col = draw_bytes(row, col, "purged", snap_thread(v->now, "os_purge_bytes"));
+    draw_item(row, col, INK_BOLD, "blocks", "%s", number_count((double)sums->live, text));
 }
 
-/* The sparks of both rates have less than half of the width, so that both are seen at 60 columns. */
+/* A rate and its spark, which has half of the width. */
 static int draw_rate(int row, int col, const char *name, const double *values)
 {
-    int width = draw_width() / 4 - 15;
+    int width = draw_width() / 2 - 18;
     char text[NUMBER_MAX];
 
     width = width < 0 ? 0 : width > SPARK_VALUES ? SPARK_VALUES : width;
@@ -129,23 +129,29 @@ static int draw_rate(int row, int col, const char *name, const double *values)
     return col + width + 1;
 }
 
-static double per_second(const struct span *span, const char *name)
+static void draw_rates_line(const struct view *v, int row)
 {
-    return (double)span_thread(span, SHM_ALL, name) / span->seconds;
-}
-
-static void draw_rates_line(const struct view *v, const struct span *span, int row)
-{
-    char map[NUMBER_MAX], unmap[NUMBER_MAX];
     int col = draw_rate(row, 0, "allocs/s", v->allocs_s);
 
-    col = draw_rate(row, col, "frees/s", v->frees_s);
-    col = draw_item(row, col, INK_BOLD, "SuperSlabs", "%" PRIu64 "+%" PRIu64 " LRU",
-                    snap_global(v->now, "superslabs_live"), snap_global(v->now, "superslabs_lru"));
-    if (span->rate)
-        draw_item(row, col, INK_BOLD, "map, unmap/s", "%s, %s (own counters)",
-                  number_count(per_second(span, "os_map"), map),
-                  number_count(per_second(span, "os_unmap"), unmap));
+    draw_rate(row, col, "frees/s", v->frees_s);
+}
+
+/* Its system calls, by the library's own count. */
+static void draw_system_line(const struct view *v, const struct span *span, int row)
+{
+    static const struct { const char *counter, *name; } calls[] = {
+        { "mmap_calls", "mmap" }, { "munmap_calls", "munmap" }, { "futex_calls", "futex" },
+    };
+    char text[NUMBER_MAX];
+    int col = draw_item(row, 0, INK_BOLD, "SuperSlabs", "%" PRIu64 "+%" PRIu64 " LRU",
+                        snap_global(v->now, "superslabs_live"), snap_global(v->now, "superslabs_lru"));
+
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        double n = (double)span_global(span, calls[i].counter) / (span->rate ? span->seconds : 1);
+        col = draw_item(row, col, INK_BOLD, calls[i].name, "%s%s", number_count(n, text),
+                        span->rate ? "/s" : "");
+    }
+    draw_item(row, col, INK_DIM, "by", "own counters");
 }
 
 static void draw_figures(const struct view *v, const struct span *span)
@@ -155,26 +161,62 @@ static void draw_figures(const struct view *v, const struct span *span)
     span_sums(span, SHM_ALL, ALL_BINS, &sums);
     draw_threads_line(v, &sums, ROW_FIGURES);
     draw_memory_line(v, span, &sums, ROW_FIGURES + 1);
-    draw_rates_line(v, span, ROW_FIGURES + 2);
+    draw_rates_line(v, ROW_FIGURES + 2);
+    draw_system_line(v, span, ROW_FIGURES + 3);
+}
+
+/* What stands behind the tabs: a screen that has none, or the class that is open; "" where nothing. */
+static const char *behind_tabs(const struct view *v, char text[32])
+{
+    text[0] = '\0';
+    if (v->screen >= MAIN_SCREENS)
+        snprintf(text, 32, " [%s]", screens[v->screen]->name);
+    else if (v->screen == 0 && v->open_class >= 0)
+        snprintf(text, 32, " bins of %s", v->seg->classes[v->open_class].name);
+    return text;
+}
+
+/* The name on tab i: whole where it is the screen's that is shown, otherwise of at most so many
+ * letters. */
+static int tab_letters(const struct view *v, unsigned i, int most)
+{
+    int whole = (int)strlen(screens[i]->name);
+
+    return i == v->screen || whole < most ? whole : most;
+}
+
+enum { TAB_EXTRA = 4, NAME_LONGEST = 12 };         /* "[1 " and "]" */
+
+/* The longest names of tabs that leave room for `more` columns. */
+static int fitting_letters(const struct view *v, int more)
+{
+    for (int most = NAME_LONGEST; most > 0; most--) {
+        int width = more;
+
+        for (unsigned i = 0; i < MAIN_SCREENS; i++)
+            width += TAB_EXTRA + tab_letters(v, i, most);
+        if (width <= draw_width())
+            return most;
+    }
+    return 0;
 }
 
 static void draw_tabs(const struct view *v)
 {
-    int col = 0;
+    char text[32];
+    const char *behind = behind_tabs(v, text);
+    int col = 0, most = fitting_letters(v, (int)strlen(behind));
 
     for (unsigned i = 0; i < MAIN_SCREENS; i++)
         col = draw_text(ROW_TABS, col, i == v->screen ? INK_TAB : INK_TEXT,
-                        i == v->screen ? "[%u %s]" : " %u %s ", i + 1, screens[i]->name);
-    if (v->screen >= MAIN_SCREENS)
-        draw_text(ROW_TABS, col, INK_TAB, " [%s]", screens[v->screen]->name);
-    else if (v->screen == 0 && v->open_class >= 0)
-        draw_text(ROW_TABS, col, INK_DIM, " bins of %s",
-                  v->seg->classes[v->open_class].name);
+                        i == v->screen ? "[%u %.*s]" : " %u %.*s ", i + 1,
+                        tab_letters(v, i, most), screens[i]->name);
+    draw_text(ROW_TABS, col, v->screen >= MAIN_SCREENS ? INK_TAB : INK_DIM, "%s", behind);
 }
 
 static bool stretches(const struct column *c)
 {
-    return c->unit == U_SHARES || c->unit == U_TEXT;
+    return c->unit == U_SHARES || c->unit == U_TEXT || c->unit == U_MAP;
 }
 
 /* The highest rank of which all columns fit. */
@@ -186,7 +228,7 @@ static int fitting_rank(const struct table *t)
         int width = -1;
 
         for (unsigned i = 0; i < t->column_count; i++)
-            width += t->columns[i].rank <= try ? t->columns[i].width + 1 : 0;
+            width += t->columns[i].rank <= try && t->columns[i].width != 0 ? t->columns[i].width + 1 : 0;
         if (width <= draw_width())
             rank = try;
     }
@@ -234,6 +276,12 @@ static void draw_heads(const struct table *t, const int widths[TABLE_COLUMNS],
               "");
 }
 
+static void draw_map(int row, int col, const char *letters, const char *tenths)
+{
+    for (size_t i = 0; letters[i] != '\0'; i++)
+        draw_slab(row, col + (int)i, letters[i], tenths[i]);
+}
+
 static void draw_row(const struct table *t, const int widths[TABLE_COLUMNS],
                      const struct row *row, int at, bool chosen)
 {
@@ -247,6 +295,8 @@ static void draw_row(const struct table *t, const int widths[TABLE_COLUMNS],
             continue;
         if (t->columns[i].unit == U_SHARES)
             draw_shares(at, col, widths[i], row->shares[0], row->shares[1], row->shares[2]);
+        else if (t->columns[i].unit == U_MAP)
+            draw_map(at, col, row->cell[i].text, row->cell[i + 1].text);
         else if (t->columns[i].unit == U_TEXT)
             draw_text(at, col, ink, "%.*s", widths[i], table_cell(t, row, i, text));
         else

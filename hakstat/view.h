@@ -46,6 +46,8 @@ struct view {
     uint64_t rss_bytes;
     struct hak_trace_record events[EVENTS_MOST];    /* the newest of the ring, oldest first */
     size_t event_count;
+    struct shm_superslab map[HAK_MAP_SUPERSLABS];
+    size_t map_count;
     uint64_t due_ms;                    /* CLOCK_MONOTONIC of the next sample */
 
     unsigned screen, back;              /* in screens[]; back: where Esc leads from help */

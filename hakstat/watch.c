@@ -40,7 +40,7 @@ struct span view_span(const struct view *v)
         .seg = v->seg, .to = v->now, .open_class = v->open_class, .rate = !v->cumulative,
         .from = v->cumulative ? v->reset : v->before, .seconds = 1,
         .proc_pid = v->replay != NULL || v->ended[0] != '\0' ? 0 : v->seg->proc.pid,
-        .events = v->events, .event_count = v->event_count,
+        .events = v->events, .event_count = v->event_count, .map = v->map, .map_count = v->map_count,
     };
 
     if (span_ns(&span) > 0)
@@ -79,6 +79,7 @@ static void end(struct view *v, enum shm_code code, const char *why)
 static int sample_live(struct view *v, struct sample *s, bool *alive, struct shm_error *err)
 {
     static struct hak_trace_record events[EVENTS_MOST];
+    static struct shm_superslab map[HAK_MAP_SUPERSLABS];
     int code;
 
     *alive = shm_alive(v->seg);         /* before the snapshot: what it shows is then complete */
@@ -88,6 +89,10 @@ static int sample_live(struct view *v, struct sample *s, bool *alive, struct shm
     s->rss_bytes = *alive ? rss_of(v->seg->proc.pid) : 0;
     s->events = events;
     s->event_count = shm_trace(v->seg, events, EVENTS_MOST);
+    s->map = map;
+    s->map_count = shm_map(v->seg, map, HAK_MAP_SUPERSLABS);
+    if (*alive && screens[v->screen]->walks && !v->readonly)
+        shm_ask_walk(v->seg, NULL);     /* for the next sample; where that may not be, without it */
     return SHM_OK;
 }
 
@@ -132,6 +137,8 @@ static void keep_sample(struct view *v, const struct sample *s)
     v->event_count = s->event_count < EVENTS_MOST ? s->event_count : EVENTS_MOST;
     memcpy(v->events, s->events + (s->event_count - v->event_count),
            v->event_count * sizeof *v->events);
+    v->map_count = s->map_count;
+    memcpy(v->map, s->map, v->map_count * sizeof *v->map);
     keep_rates(v);
 }
 

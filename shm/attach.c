@@ -152,6 +152,15 @@ static bool area_fits(uint64_t total, uint64_t off, uint64_t size, uint64_t leas
         && size <= total - off;
 }
 
+/* An older library has no map, and one that doesn't fit is none: its place is 0. */
+static void check_map(struct hak_seg_header *h)
+{
+    if (h->header_size < sizeof *h || h->map_off % 8 || h->map_size % 8
+        || h->map_size < sizeof(struct shm_superslab) || h->map_off > h->total_size
+        || (uint64_t)h->map_count * h->map_size > h->total_size - h->map_off)
+        h->map_off = h->map_count = h->map_size = 0;
+}
+
 static int check_header(const struct hak_seg_header *h, uint64_t file_size, struct shm_error *err)
 {
     uint64_t total = h->total_size;
@@ -196,8 +205,6 @@ int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err
             return damaged(err, "no header");
         /* What was read along with `ready` may be older than it. */
         if (header->ready == 1 && read_whole(fd, header, sizeof *header)) {
-            if (header->header_size < sizeof *header)       /* an older library's has no map */
-                header->map_off = header->map_count = header->map_size = 0;
             if (memcmp(header->magic, HAK_SEG_MAGIC, sizeof header->magic))
                 return damaged(err, "not a hakmem segment");
             if (header->abi_major != HAK_ABI_MAJOR)
@@ -205,6 +212,7 @@ int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err
                                 header->abi_major, HAK_ABI_MAJOR);
             header->boot_id[sizeof header->boot_id - 1] = 0;
             header->version[sizeof header->version - 1] = 0;
+            check_map(header);
             return check_header(header, (uint64_t)st.st_size, err);
         }
         if (tries == 20 || !shm_locked(fd))

@@ -337,7 +337,15 @@ int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsig
 
 /* ---- purge and walk ------------------------------------------------------------------------ */
 
-/* Adds one to a request counter of the control page. */
+/* Adds one to a request counter of the control page; the lock is held. */
+static int add_one(struct shm_seg *seg, size_t offset, uint64_t *number, struct shm_error *err)
+{
+    uint64_t *at = (uint64_t *)((uint8_t *)seg->control + offset);
+    bool whole = shm_copy_out(number, at, 8);
+    ++*number;
+    return whole && shm_copy_in(at, number, 8) ? SHM_OK : cut_off(err);
+}
+
 static int bump(struct shm_seg *seg, size_t offset, uint64_t *number, struct shm_snap **before,
                 struct shm_error *err)
 {
@@ -345,13 +353,8 @@ static int bump(struct shm_seg *seg, size_t offset, uint64_t *number, struct shm
     if (code)
         return code;
     code = shm_snapshot(seg, before, err);
-    uint64_t *at = (uint64_t *)((uint8_t *)seg->control + offset);
-    if (!code) {
-        bool whole = shm_copy_out(number, at, 8);
-        ++*number;
-        if (!whole || !shm_copy_in(at, number, 8))
-            code = cut_off(err);
-    }
+    if (!code)
+        code = add_one(seg, offset, number, err);
     shm_end_request(seg);
     return code;
 }
@@ -411,5 +414,16 @@ int shm_walk(struct shm_seg *seg, unsigned wait_ms, struct shm_snap **before,
         shm_snap_free(*after);
         *before = *after = NULL;
     }
+    return code;
+}
+
+int shm_ask_walk(struct shm_seg *seg, struct shm_error *err)
+{
+    uint64_t number;
+    int code = shm_alive(seg) ? map_control(seg, err) : gone(err);
+    if (code || set_lock(seg, F_WRLCK))         /* whoever has the lock asks for something himself */
+        return code;
+    code = add_one(seg, offsetof(struct hak_control, walk), &number, err);
+    shm_end_request(seg);
     return code;
 }

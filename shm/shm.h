@@ -101,7 +101,7 @@ void shm_gc_at_start(void);
 
 struct shm_seg {
     struct shm_proc        proc;
-    struct hak_seg_header  header;                      /* our copy, checked */
+    struct hak_seg_header  header;                      /* our copy, checked; map_count 0: no map */
     struct hak_knob_desc  *knobs;    unsigned knob_count;    /* copies; all strings end */
     struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that lie in the file */
     struct hak_bin_desc   *bins;     unsigned bin_count;
@@ -269,6 +269,10 @@ int shm_startup_knob(const struct hak_knob_desc *knob, struct shm_error *err);
  * pending until one moves.  *bytes: what it gave back. */
 int shm_purge(struct shm_seg *seg, unsigned wait_ms, bool *done, uint64_t *bytes,
               struct shm_error *err);
+
+/* Asks every thread to walk its state, which says how full slabs are on the map, and waits for
+ * nothing: neither for the answers nor, where another tool holds it, for the lock. */
+int shm_ask_walk(struct shm_seg *seg, struct shm_error *err);
 
 /* ---- Conservation laws --------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
  *     refuse    1: every generation is refused, as out of range
  *     walked    1: all slots have answered a walk before
  *     silent    1: purges are never carried out
+ *     superslabs   how many are live, whatever the map says (default 7)
  *     abi, flags, uncounted, ready, inherited, env_errors, process_state   put into the segment
  *     corrupt   see corruptions[]
  *
@@ -21,9 +22,10 @@
 
 static struct {
     unsigned threads, busy, pace, deaf, refuse, walked, silent, ready;
-    unsigned abi, flags, uncounted, inherited, env_errors, process_state;
+    unsigned ss_live, abi, flags, uncounted, inherited, env_errors, process_state;
     const char *corrupt;
-} opt = { .threads = 3, .pace = 100, .ready = 1, .abi = HAK_ABI_MAJOR, .process_state = HAK_PROC_RUNNING };
+} opt = { .threads = 3, .pace = 100, .ready = 1, .ss_live = 7, .abi = HAK_ABI_MAJOR,
+        .process_state = HAK_PROC_RUNNING };
 
 static char path[64];
 
@@ -54,6 +56,10 @@ static void offsets(struct fixture *f)
     for (int i = 0; i < 128; i++)
         f->head.stat[i].offset = UINT32_MAX - 7;
 }
+static void no_map(struct fixture *f)
+{
+    f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
+}
 static void strings(struct fixture *f)
 {
     memset(f->head.knob[0].name, 'n', sizeof f->head.knob[0].name);
@@ -79,7 +85,7 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "control", control }, { "stride", stride }, { "slots_max", slots_max },
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
-    { "pool_law", pool_law }, { "offsets", offsets }, { "strings", strings }, { "cut", cut },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map }, { "strings", strings }, { "cut", cut },
     { "name_twice", name_twice },
 };
 
@@ -147,6 +153,7 @@ static void put_options(struct fixture *f)
     f->head.header.ready = opt.ready;
     f->head.header.flags = opt.flags;
     f->state.state.process_state = opt.process_state;
+    f->state.global.ss_live = opt.ss_live;
     f->state.global.uncounted = opt.uncounted;
     f->state.global.env_errors = opt.env_errors;
     f->state.inherited[0] = opt.inherited;
@@ -163,7 +170,7 @@ static void take_argument(const char *text)
         { "deaf", &opt.deaf },
         { "refuse", &opt.refuse }, { "walked", &opt.walked }, { "silent", &opt.silent },
         { "ready", &opt.ready }, { "abi", &opt.abi }, { "flags", &opt.flags },
-        { "uncounted", &opt.uncounted },
+        { "superslabs", &opt.ss_live }, { "uncounted", &opt.uncounted },
         { "inherited", &opt.inherited }, { "env_errors", &opt.env_errors },
         { "process_state", &opt.process_state },
     };

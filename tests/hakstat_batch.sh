@@ -40,7 +40,7 @@ fails 2 null "-d: '0' is not a number of seconds from 0.01 to 3600" -d 0
 fails 2 null "-d: '1s' is not a number of seconds from 0.01 to 3600" -d 1s
 fails 2 null "-n: '0' is not a number above 0" -n 0
 fails 2 null "-p: 'redis' is not a number above 0" -p redis
-fails 2 null "-s: 'bins' is not a screen: classes, threads, superslabs, knobs, latencies or events" -s bins
+fails 2 null "-s: 'bins' is not a screen: classes, threads, superslabs, knobs, latencies, events or counters" -s bins
 fails 2 null "argument: 'redis' is not an option" redis
 run -b --no-such-option
 is "$code|$out" '2|' 'an unknown option: exit code 2, nothing on standard output'
@@ -56,27 +56,27 @@ run --cumulative -n 1
 squeezed=$(tr -s ' ' <<<"$out" | sed 's/ $//')
 is "$code|$err" '0|' 'the only process is found; a pipe makes it batch'
 row() { grep "^$1 " <<<"$squeezed"; }
-is "$(row CLASS)" 'CLASS UP TO ALLOCS FREES L0 % FAST % SLOW % LIVE BYTES CACHED REFILLED REMOTE DRAINED L0 HITS FAST HITS SLOW RETURNED IN PLACE' \
+is "$(row CLASS)" 'CLASS UP TO ALLOCS FREES L0 % FAST % SLOW % LIVE BYTES WASTE CACHED REFILLED REMOTE DRAINED L0 HITS FAST HITS SLOW RETURNED IN PLACE' \
     'text: the heads'
-is "$(row C0)" 'C0 8 360 204 16.7 50.0 33.3 156 1248 720 300 24 6 60 180 120 30 0' 'text: C0'
-is "$(row C3)" 'C3 64 720 408 16.7 50.0 33.3 312 17.1K 9.84K 600 48 12 120 360 240 60 0' \
+is "$(row C0)" 'C0 8 360 204 16.7 50.0 33.3 156 1248 - 720 300 24 6 60 180 120 30 0' 'text: C0'
+is "$(row C3)" 'C3 64 720 408 16.7 50.0 33.3 312 17.1K ~4368 9.84K 600 48 12 120 360 240 60 0' \
     'text: C3, two bins'
-is "$(row large)" 'large 1.00M 18 6 0.0 0.0 100.0 12 1.14M 0 0 0 0 0 0 18 0 0' 'text: large'
-is "$(row huge)" 'huge - 18 6 0.0 0.0 100.0 12 11.4M 0 0 0 0 0 0 18 0 0' 'text: huge has no bound'
+is "$(row large)" 'large 1.00M 18 6 0.0 0.0 100.0 12 1.14M - 0 0 0 0 0 0 18 0 0' 'text: large'
+is "$(row huge)" 'huge - 18 6 0.0 0.0 100.0 12 11.4M - 0 0 0 0 0 0 18 0 0' 'text: huge has no bound'
 like "$squeezed" "^fixture_segment pid $pid [0-9.]+ s threads 3 generation 0 applied by 3/3 live 60\.7 MiB in 7824 blocks" \
     'text: the line above'
 
 # A process in which nothing happens: no rate, and no share of nothing.
 run -n 2 -d 0.05
 is "$(grep -c '^CLASS' <<<"$out")" 2 '-n 2: two samples'
-is "$(grep '^C1 ' <<<"$out" | tr -s ' ' | sort -u)" 'C1 16 0 0 - - - 156 2496 1440 0 0 0 0 0 0 0 0' \
+is "$(grep '^C1 ' <<<"$out" | tr -s ' ' | sort -u)" 'C1 16 0 0 - - - 156 2496 ~624 1440 0 0 0 0 0 0 0 0' \
     'rates are 0, 0/0 is -'
 
 # JSON: the same as hakctl's, and typed.
 run -j --cumulative -n 1
 is "$(jq -c '[.version, .pid, .comm, .generation, .threads, .applied, .exact, .live]' <<<"$out")" \
     "[\"9.8.7\",$pid,\"fixture_segment\",0,3,3,true,7824]" 'JSON: the members about the process'
-common='[.classes[] | {class, size_max, allocs, frees, heap_v2_hits, fast_cache_hits, slow_allocs, live, live_bytes}]'
+common='[.classes[] | {class, size_max, allocs, frees, heap_v2_hits, fast_cache_hits, slow_allocs, live, live_bytes, waste_bytes_estimate}]'
 is "$(jq -cS "$common" <<<"$out")" "$("$hakctl" -j stats -p "$pid" | jq -cS "$common")" \
     'JSON: the classes are those of hakctl -j stats'
 is "$(jq -c '.classes[3] | [.heap_v2_part, .fast_cache_part, .slow_part]' <<<"$out")" \
@@ -95,9 +95,19 @@ is "$(jq -c '.threads[] | [.tid, .state, .allocs, .frees, .cached_bytes > 0, .ap
     'threads'
 run -j -n 1 -d 0.05 -s threads
 is "$(jq -c '[.threads[].state]' <<<"$out")" '["idle","idle","idle"]' 'threads that did nothing are idle'
-run -j --cumulative -n 1 -s superslabs
-is "$(jq -c '[.superslabs[] | select(.counter | test("^superslabs|^refills|^huge_alloc")) | .value]' <<<"$out")" \
-    '[12,3,7,2,11,120,18000000]' 'superslabs: counters of the process, and sums over threads'
+run -j --cumulative -n 1 -s counters
+is "$(jq -c '[.counters[] | select(.counter | test("^superslabs|^refills|^huge_alloc")) | .value]' <<<"$out")" \
+    '[12,3,7,2,11,120,18000000]' 'counters: of the process, and sums over threads'
+run -j -n 1 -d 0.05 -s superslabs
+is "$(jq -c '[.superslabs[] | [.superslab, .state, .slabs_used, .slabs_free]]' <<<"$out")" \
+    '[[0,"live",32,0],[1,"live",31,1],[2,"live",30,2],[3,"live",29,3],[4,"live",28,4],[5,"live",27,5],[6,"live",26,6],[7,"LRU",0,0],[8,"LRU",0,0]]' \
+    'superslabs: live ones and those of the LRU'
+is "$(jq -r '.superslabs[2] | "\(.slabs)|\(.tenths)|\(.full_part)"' <<<"$out")" \
+    "..444444444444444444444444444444|  001112222333444455556667777888|0.523622" 'its slabs: free, and of C4 from low to high'
+is "$(jq -r '.superslabs[0].tenths, .superslabs[8].slabs' <<<"$out" | xargs)" \
+    "?0001111222333344455556667777888 --------------------------------" 'not looked at; in the LRU'
+run -n 1 -d 0.05 -s superslabs
+is "$(sed -n 9p <<<"$out" | tr -s ' ')" ' 6 live 26 6 60.2 ......mmmmmmmmmmmmmmmmmmmmmmmmmm 12223333444455566667778888' 'as text'
 run -j --cumulative -n 1 -s knobs
 is "$(jq -c '.knobs[1] | [.knob, .value, .default, .range, .context, .origin]' <<<"$out")" \
     '["tiny.heap_v2.class_mask","0xFF","0xFF","0x0..0xFF","live","default"]' 'knobs'
@@ -111,9 +121,9 @@ is "$(jq -c .events <<<"$out")" '[]' 'events: none while the ring is off'
 
 # CSV.
 run --csv --cumulative -n 1
-is "$(head -1 <<<"$out")" "time_ns,pid,interval_ns,class,size_max,allocs,frees,heap_v2_part,fast_cache_part,slow_part,live,live_bytes,cached_bytes,refilled,remote_frees,remote_drained,heap_v2_hits,fast_cache_hits,slow_allocs,returned,realloc_in_place" \
+is "$(head -1 <<<"$out")" "time_ns,pid,interval_ns,class,size_max,allocs,frees,heap_v2_part,fast_cache_part,slow_part,live,live_bytes,waste_bytes_estimate,cached_bytes,refilled,remote_frees,remote_drained,heap_v2_hits,fast_cache_hits,slow_allocs,returned,realloc_in_place" \
     'CSV: the names'
-is "$(sed -n 2p <<<"$out" | cut -d, -f2,4-)" "$pid,C0,8,360,204,0.166667,0.500000,0.333333,156,1248,720,300,24,6,60,180,120,30,0" \
+is "$(sed -n 2p <<<"$out" | cut -d, -f2,4-)" "$pid,C0,8,360,204,0.166667,0.500000,0.333333,156,1248,,720,300,24,6,60,180,120,30,0" \
     'CSV: C0'
 is "$(tail -1 <<<"$out" | cut -d, -f4-7)" 'huge,,18,6' 'CSV: no bound is an empty field'
 run --csv -n 2 -d 0.05

@@ -32,19 +32,20 @@ screen_open 80x24 "$hakstat" -p "$pid"
 sees "hakstat fixture_segment pid $pid up 0:00:0" 'the title: name, pid, time up'
 sees 'threads 3 generation 0 applied by 3/3 L0 - FastCache - slow -' \
     'threads, generation, shares; 0/0 is -'
-sees 'live 60.7 MiB in 7824 blocks cached 27.8 MiB mapped 0 B' 'live, cached, mapped'
-sees 'SuperSlabs 7+2 LRU' 'SuperSlabs'
-sees 'CLASS UP TO ALLOCS/S FREES/S L0 % FAST % SLOW % LIVE BYTES L0 FAST SLOW' 'classes: the heads'
-sees 'C0 8 0 0 - - - 156 1248' 'classes: no rate where nothing happens'
+sees 'live 60.7 MiB cached 27.8 MiB mapped 0 B RSS ' 'live, cached, mapped, resident'
+sees 'purged 0 B' 'purged'
+sees 'SuperSlabs 7+2 LRU mmap 0/s munmap 0/s futex 0/s by own counters' 'SuperSlabs, system calls, and who counts them'
+sees 'CLASS UP TO ALLOCS/S FREES/S L0 % FAST % SLOW % LIVE BYTES WASTE L0 FAST SLOW' 'classes: the heads'
+sees 'C0 8 0 0 - - - 156 1248 - C1' 'classes: no rate where nothing happens'
 
 type_keys c
 does cumulative
 sees 'since start every 1 s' 'c: counts since the start'
 sees 'CLASS UP TO ALLOCS FREES L0 %' 'c: the heads say so'
-sees 'C0 8 360 204 16.7 50.0 33.3 156 1248 ██▓▓▓▓▓▓░░░░' 'c: C0 and its bar'
-sees 'C3 64 720 408 16.7 50.0 33.3 312 17.1K' 'C3 has two bins'
-sees 'huge - 18 6 0.0 0.0 100.0 12 11.4M ░░░░░░░░░░░░' 'huge'
-sees 'total - 18036 10212 16.6 49.9 33.5 7824 60.7M' 'the total'
+sees 'C0 8 360 204 16.7 50.0 33.3 156 1248 - ██▓▓▓▓▓▓░░░░' 'c: C0 and its bar'
+sees 'C3 64 720 408 16.7 50.0 33.3 312 17.1K ~4368 ██' 'C3 has two bins, and waste that is estimated'
+sees 'huge - 18 6 0.0 0.0 100.0 12 11.4M - ░░░░░░░░░░░░' 'huge'
+sees 'total - 18036 10212 16.6 49.9 33.5 7824 60.7M ~12.0M' 'the total'
 
 type_keys 0
 does reset
@@ -59,9 +60,22 @@ type_keys c
 sees "TID NAME STATE ALLOCS FREES L0 % FAST % SLOW % CACHED GEN" 'threads: the heads'
 sees "$pid fixture_se idle 0 0" 'threads: the first, with its name'
 type_keys c 3
-sees 'superslabs_created 12 0 SuperSlabs mapped since the start.' '3: counters of the process'
-sees 'SuperSlabs: 7 in use, 2 empty in the LRU, 11 at most' 'superslabs: the summary'
-sees '███████▓▓░░' 'superslabs: a cell each'
+sees 'NO STATE USED FREE FULL % SLABS BY CLASS' '3: SuperSlabs'
+sees '0 live 32 0 50.0 0░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓' 'a slab that nobody has looked at, and some from empty to full'
+sees '6 live 26 6 60.2 ......░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓' 'free ones'
+sees '8 LRU 0 0 - --------------------------------' 'a SuperSlab in the LRU'
+sees 'SuperSlabs: 7 in use, 2 empty in the LRU, 11 at most How full' 'superslabs: the summary'
+sees '█ C0 32 █ C3 31 █ C4 30 █ C5 29 █ C6 28 █ C7 27 █ mid 26 . free 21 - LRU 64' 'what there is of each class'
+type_keys '>' '>' '>' '>'
+sees 'sorted by FREE' 'superslabs: sorted'
+sees 'SLABS BY CLASS 6 live' 'by free slabs'
+type_keys / m Enter
+sees_no '5 live' 'superslabs: those with slabs of mid'
+type_keys '\' '<' '<' '<' '<' 7
+sees 'superslabs_created 12 0 SuperSlabs mapped since the start.' '7: counters of the process'
+type_keys End
+sees 'Times the thread had to wait for a lock of the allocator.' 'and those of threads'
+type_keys Home
 type_keys 4
 sees 'tiny.heap_v2.class_mask 0xFF 0xFF 0x0..0xFF live default' '4: knobs'
 type_keys 6
@@ -82,10 +96,10 @@ sees 'drain did not happen' 'latencies: the next path'
 
 type_keys Tab
 sees '[6 events]' 'Tab: the next screen'
-type_keys Tab
+type_keys Tab Tab
 sees '[1 classes]' 'Tab: round'
 does next
-type_keys BTab
+type_keys BTab BTab
 sees '[6 events]' 'Shift-Tab: back'
 does previous
 
@@ -97,7 +111,7 @@ does down
 type_keys Up; sees "$(knob_env 1)" 'Up'
 type_keys k; sees "$(knob_env 0) or" 'k'
 does up
-type_keys NPage; sees "$(knob_env 13)" 'PgDn: a page of 13 rows'
+type_keys NPage; sees "$(knob_env 12)" 'PgDn: a page of 12 rows'
 does page_down
 type_keys PPage; sees "$(knob_env 0) or" 'PgUp'
 does page_up
@@ -172,7 +186,7 @@ sees 'every 0.1 s' '-: no further than 0.1 s'
 
 type_keys h
 sees '[help]' 'h: help'
-sees '1 to 6 Go to classes, threads, SuperSlabs, knobs, latencies or events.' 'the first key'
+sees '1 to 7 Go to a screen by the number on its tab.' 'the first key'
 type_keys G
 sees 'q Leave hakstat.' 'the last key'
 type_keys /
@@ -244,7 +258,7 @@ sees 'exit 0' 'q: leaves'
 does quit
 
 "$hakstat" -j -n 30 -d 0.02 -p "$pid" --record "$tmp/recording" >"$tmp/live"
-screen_open 80x24 "$hakstat" --replay "$tmp/recording" --cumulative -d 0.5
+screen_open 100x24 "$hakstat" --replay "$tmp/recording" --cumulative -d 0.5
 sees "fixture_segment pid $pid" '--replay: the process'
 sees 'REPLAY 3/31' 'it goes on by itself'
 type_keys p
@@ -254,8 +268,8 @@ sees 'REPLAY 1/31' '[: to the first sample'
 type_keys . .
 sees 'REPLAY 3/31' '.: one sample forward'
 # Sample 0 is the base of the first line that was printed.
-recorded() { sed -n "$1p" "$tmp/live" | jq -r '"\(.live) blocks"'; }
-sees "in $(recorded 2)" 'with its figures'
+recorded() { sed -n "$1p" "$tmp/live" | jq -r '"blocks \(.live)"'; }
+sees "$(recorded 2)" 'with its figures'
 type_keys ,
 sees 'REPLAY 2/31' ',: one sample back'
 type_keys Right Right
@@ -267,6 +281,13 @@ sees 'REPLAY 31/31' ']: to the last sample'
 type_keys Right
 sees 'REPLAY 31/31' 'and no further'
 does seek; does seek_far; does seek_end
+type_keys 3
+sees '3 live 29 3 ' 'the map is recorded too'
+type_keys p + 1 [
+sees 'every 1 s' '+: a replay that is slower'
+sees 'REPLAY 2/31' 'goes on'
+type_keys - - - - p
+sees 'every 0.1 s' '-: and one that is faster'
 type_keys 4 Enter
 sees 'a recording: knobs are only shown' 'no knob is set'
 type_keys o Enter
@@ -286,15 +307,18 @@ sees '--readonly: knobs are only shown' 'Enter says why not'
 
 start threads=64
 screen_open 60x20 "$hakstat" -p "$pid" --cumulative
-sees 'CLASS ALLOCS FREES L0 % FAST % SLOW %' '60x20: the columns that matter'
-sees 'C7 499k 283k 16.7 50.0 33.3 mid' '60x20: C7 of 64 threads' 
+sees 'CLASS UP TO ALLOCS FREES L0 % FAST % SLOW % LIVE BYTES C0' '60x20: the columns that matter'
+sees 'C7 1024 499k 283k 16.7 50.0 33.3 216k 172M mid' '60x20: C7 of 64 threads'
+type_keys 3
+sees '6 live 26 6 60.2 ......░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓ SuperSlabs: 7 in use' '60x20: the map'
+type_keys 1
 screen_size 300x60
 sees 'REFILLED REMOTE DRAINED L0 HITS FAST HITS SLOW RETURNED IN PLACE' '300x60: every column'
 screen_size 10x3
 sees 'hakstat' '10x3: does no harm'
 screen_size 1x1
 screen_size 80x24
-sees 'CLASS UP TO ALLOCS FREES L0 % FAST % SLOW % LIVE BYTES L0 FAST SLOW' '80x24 again'
+sees 'CLASS UP TO ALLOCS FREES L0 % FAST % SLOW % LIVE BYTES WASTE L0 FAST SLOW' '80x24 again'
 type_keys 2
 sees "$pid fixture_se busy" 'a long list of threads'
 type_keys G
@@ -304,16 +328,27 @@ sees "$((pid + 40)) - busy" 'a taller terminal shows more of it'
 
 plain() { in_tmux capture-pane -pe; }
 screen_open 80x24 "$hakstat" -p "$pid" --cumulative --ascii
-sees 'C1 16 125k 70720 16.7 50.0 33.3 54080 845K ##======!!!!' '--ascii: bars of ASCII'
+sees 'C1 16 125k 70720 16.7 50.0 33.3 54080 845K ~211K ##======!!!!' '--ascii: bars of ASCII'
 is "$(screen | LC_ALL=C grep -c '[^ -~]')" 0 'and nothing else'
 screen_open 80x24 env LC_ALL=C "$hakstat" -p "$pid" --cumulative
 sees '##======!!!!' 'likewise in a locale without UTF-8'
 screen_open 80x24 env "$hakstat" -p "$pid" --cumulative
 sees 'total' 'colours'
 like "$(plain)" $'\e\\[38;5;34m' 'L0 has a colour of 256'
+type_keys 3
+sees '3 superslabs' 'the map'
+like "$(plain)" $'\e\\[38;5;160m[^A-Z]*░░.*\e\\[38;5;204m░' 'a class, a colour'
+screen_open 80x24 env TERM=screen "$hakstat" -p "$pid" --cumulative -s superslabs
+sees '6 live' 'eight colours'
+like "$(plain)" $'\e\\[31m[^A-Z]*░░.*\e\\[0;1m[^A-Z]*\e\\[35m[^A-Z]*░' 'one for C0, a bold one for mid'
+unlike "$(plain)" $'\e\\[38;5' 'and no others'
 for off in NO_COLOR=1 TERM=vt220; do
     screen_open 80x24 env "$off" "$hakstat" -p "$pid" --cumulative
     sees '██▓▓▓▓▓▓░░░░' "$off: the bar"
+    type_keys 3
+    sees '2 live 30 2 52.4 ..444444444444444444444444444444' "$off: the map has the letters of the classes"
+    sees 'The letter of its class, in bold if it was half full.' "$off: and says so"
+    like "$(plain)" $'[.][^A-Z]*444+\e\\[1m444' "$off: bold from half full on"
     unlike "$(plain)" $'\e\\[[0-9;]*3[0-8]' "$off: no colour"
 done
 screen_open 80x24 env TERM=no-such-terminal "$hakstat" -p "$pid"
@@ -359,11 +394,43 @@ screen_open 80x24 "$hakstat" -p "$pid" -d 0.1
 sees '[1 classes]' 'a segment that will be cut off'
 truncate -s 5000 /dev/shm/hakmem."$pid".*
 sees "its segment was cut off; these are its last figures" 'is said so'
-type_keys 2 3 4 5 6 1
+type_keys 2 3 4 5 6 7 1
 sees '[1 classes]' 'and harms nothing'
 type_keys q
 sees 'exit 1' 'q leaves as ever'
 restored 'a segment cut off'
+stop "$pid"
+
+# Every byte of it is spoiled while it is watched, again and again: whatever is shown, hakstat goes on.
+start threads=3
+screen_open 80x24 "$hakstat" -p "$pid" -d 0.1
+sees '[1 classes]' 'a segment that will be overwritten'
+segment=$(echo /dev/shm/hakmem."$pid".*)
+size=$(stat -c %s "$segment")
+for key in 1 2 3 4 5 6 7 c 0 1; do
+    head -c "$size" /dev/urandom | dd of="$segment" conv=notrunc status=none
+    type_keys "$key"
+    wait_until screen_has '['
+done
+type_keys h
+sees '[help]' 'harms nothing, on any screen'
+type_keys q
+wait_until test -s "$tmp/after"
+like "$(screen)" 'exit [013]' 'q leaves as ever'
+restored 'a segment overwritten'
+stop "$pid"
+
+start superslabs=500
+screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
+sees 'SuperSlabs: 500 in use, 2 empty in the LRU, 11 at most; 493 are not on the map' \
+    'more SuperSlabs than cells: it says so'
+stop "$pid"
+start corrupt=no_map
+screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
+sees 'The library of this process keeps no map of its SuperSlabs; its counters are on screen 7.' \
+    'an older library: likewise'
+type_keys 1 c
+sees 'C0 8 360 204 16.7 50.0 33.3 156 1248' 'and all else is there'
 stop "$pid"
 
 stop "${tap_pids[@]}" 2>/dev/null
@@ -389,7 +456,7 @@ for what in magic knobs_many stats_many bins_off class_size slots_max used seq o
     started() { screen_has 'exit 1' || screen_has '[1 classes]'; }
     ok "corrupt=$what: an error or a screen" wait_until started
     if ! screen_has 'exit'; then
-        type_keys 2 3 4 5 6 1
+        type_keys 2 3 4 5 6 7 1
         sees '[1 classes]' "corrupt=$what: all screens"
         type_keys q
     fi
@@ -404,7 +471,7 @@ start threads=8 busy=2
 screen_open 80x24 valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9 \
     --log-file="$tmp/valgrind" "$hakstat" -p "$pid" -d 0.2
 sees '[1 classes]' 'under valgrind'
-for key in c 0 2 3 4 5 6 h h o; do
+for key in c 0 2 3 4 5 6 7 h h o; do
     type_keys "$key" Down
     wait_until screen_has '['
 done
