@@ -336,7 +336,7 @@ screen_open 80x24 env "$hakstat" -p "$pid" --cumulative
 sees 'total' 'colours'
 like "$(plain)" $'\e\\[38;5;34m' 'L0 has a colour of 256'
 type_keys 3
-sees '3 superslabs' 'the map'
+sees '[3 superslabs]' 'the map'
 like "$(plain)" $'\e\\[38;5;160m[^A-Z]*░░.*\e\\[38;5;204m░' 'a class, a colour'
 screen_open 80x24 env TERM=screen "$hakstat" -p "$pid" --cumulative -s superslabs
 sees '6 live' 'eight colours'
