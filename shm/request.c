@@ -275,9 +275,12 @@ static int refused(const struct shm_seg *seg, const struct hak_state *state, str
     char value[SHM_VALUE_MAX];
     const struct hak_knob_desc *knob = knob_at(seg, state->refused_knob);
     uint32_t reason = state->refused_reason;
-    if (reason == HAK_REFUSED_TORN || reason > HAK_REFUSED_TORN || !why[reason] || !knob)
+    if (reason == HAK_REFUSED_TORN)
         return shm_fail(err, SHM_EREFUSED, "the library refused generation %" PRIu64
                         ": torn while it was read", state->refused);
+    if (reason >= sizeof why / sizeof *why || !why[reason] || !knob)    /* of another version */
+        return shm_fail(err, SHM_EREFUSED, "the library refused generation %" PRIu64
+                        " for reason %u", state->refused, reason);
     return shm_fail(err, SHM_EREFUSED, "%s: the library refused %s: %s", knob->name,
                     shm_value_text(knob, state->refused_value, value), why[reason]);
 }

@@ -6,7 +6,7 @@
  *     busy      the first so many make calls every millisecond and tick (default 0)
  *     pace      so many allocations and frees each (default 100)
  *     deaf      the last so many of those never tick: apply, walk and purge nothing (default 0)
- *     refuse    1: every generation is refused, as out of range
+ *     refuse    every generation is refused, for this reason (enum hak_refusal)
  *     walked    1: all slots have answered a walk before
  *     silent    1: purges are never carried out
  *     superslabs   how many are live, whatever the map says (default 7)
@@ -112,7 +112,7 @@ static void examine(struct fixture *f)
     __atomic_store_n(&state->seq, state->seq + 1, __ATOMIC_SEQ_CST);
     if (opt.refuse) {
         state->refused = g;
-        state->refused_reason = HAK_REFUSED_RANGE;
+        state->refused_reason = opt.refuse;
         state->refused_knob = HAK_KNOB_heap_v2_class_mask;
         state->refused_value = f->control.values[g & 1][HAK_KNOB_heap_v2_class_mask];
     } else {

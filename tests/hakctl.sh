@@ -281,6 +281,16 @@ fails 5 $pid "$mask: the library refused 0xE: out of range; nothing changed" set
 run get -n $mask
 is "$out" 0xFF 'refused: nothing changed'
 stop $pid
+# refused REASON MESSAGE
+refused() {
+    start busy=1 refuse=$1
+    run set $mask=0xE
+    is "$code|$out|$err" "5||hakctl: pid $pid: $2; nothing changed" "set: $2"
+    stop $pid
+}
+refused 2 "$mask: the library refused 0xE: can be set at start only"
+refused 3 'the library refused generation 1: torn while it was read'
+refused 99 'the library refused generation 1 for reason 99'
 
 start busy=1 silent=1
 fails 6 $pid 'the purge is pending: 1 threads moved, none has come to it after 2000 ms; each does at least once in 2048 of its frees' purge
@@ -321,6 +331,7 @@ start flags=1 busy=3 corrupt=used_law
 run stats --check
 is "$code|$(grep -c ' not checked .*(counters are compiled out)$' <<<"$out")" '0|5' 'stats --check: a library without counters'
 like "$out" ' generation 0, counters compiled out' 'stats: says so'
+fails 1 $pid 'its counters are compiled out: there is nothing to measure; nothing changed' trial $mask=1,2
 stop $pid
 
 start env_errors=2 uncounted=1

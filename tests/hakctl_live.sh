@@ -49,6 +49,12 @@ cp "$real" "$tmp/a b/.libs/libhakmem.so"
 "$tmp/a b/bin/hakctl" run -- true 2>"$tmp/err"
 is "$?|$(cat "$tmp/err")" "1|hakctl: $tmp/a b/.libs/libhakmem.so can't be preloaded: LD_PRELOAD takes no path with blanks or colons" \
     'run: a path that LD_PRELOAD would take apart'
+mkdir -p "$tmp/alone/bin"
+cp "$hakctl" "$tmp/alone/bin/hakctl"
+"$tmp/alone/bin/hakctl" run -- touch "$tmp/started" 2>"$tmp/err"
+like "$?|$(cat "$tmp/err")" "^1\|hakctl: can't find libhakmem.so: neither near this program nor in /[^ ]+\$" \
+    'run: no library is to be found'
+ok 'and nothing is started' test ! -e "$tmp/started"
 run run export=0 -- "$hakctl" get $mask
 is "$code|$err" "3|hakctl: no process under libhakmem; start one with 'hakctl run -- COMMAND'" 'export=0 hides it'
 
@@ -59,6 +65,8 @@ puppet_start
 order pairs 0 8 1
 run ps
 is "$(awk 'NR > 1 { print $1, $2, $3, $6, $7 }' <<<"$out")" "$puppet puppet 1 0 running" 'ps'
+(ulimit -v 150000 && exec "$hakctl" get $mask) >"$tmp/out" 2>&1
+is "$?|$(cat "$tmp/out")" "1|hakctl: pid $puppet: can't map its segment: Cannot allocate memory" 'no room for the segment'
 order threads 3
 for t in 1 2 3; do order pairs $t 16 10; done
 run set $mask=0xC
