@@ -452,6 +452,50 @@ static int threads_learn(void)
     return 0;
 }
 
+/* The process sets two knobs to one value, from two threads, while another learns of it. */
+#define OWN_SETS 300
+static _Atomic int setting;
+
+static void *setter(void *arg)
+{
+    intptr_t wrong = 0;
+
+    for (uint64_t i = 1; i <= OWN_SETS; i++) {
+        uint64_t value = 1 + (i + (uint64_t)(intptr_t)arg * 77) % 200;
+        struct control_change both[] = { { HAK_KNOB_refill_count_hot, value },
+                                         { HAK_KNOB_refill_count_mid, value } };
+        int why;
+        while ((why = control_set(both, 2)) == EBUSY)
+            ;
+        wrong += why != 0;
+    }
+    setting--;
+    return (void *)wrong;
+}
+
+static int sets_from_inside(void)
+{
+    struct hak_orders o = { 0 };
+    pthread_t t[2];
+    void *wrong;
+
+    start();
+    setting = 2;
+    for (intptr_t i = 0; i < 2; i++)
+        need(pthread_create(&t[i], NULL, setter, (void *)i) == 0);
+    while (setting || o.generation != 2 * OWN_SETS)
+        if (hak_tick(&o) && o.generation)
+            need(o.knobs.refill_count_hot == o.knobs.refill_count_mid);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(t[i], &wrong);
+        need(!wrong);
+    }
+    need(s.state->generation == 2 * OWN_SETS && s.control->generation == 2 * OWN_SETS);
+    need(origin("tiny.refill.count_hot")->from == HAK_FROM_API);
+    need(seg_global(&s, "generations_refused") == 0);
+    return 0;
+}
+
 /* The state page, read as tools do, is never half of one generation and half of another. */
 static void *tool(void *arg)
 {
@@ -641,6 +685,8 @@ int main(void)
     CASE("random bytes while they are read: no illegal value in force", hostile_all_the_time);
     CASE("a request that never stands still is refused as torn", never_still);
     CASE("two threads learn of every change whole", threads_learn);
+    CASE("the process sets knobs from two threads, and a third learns of every change whole",
+         sets_from_inside);
     CASE("tools read a whole state page", tools_read);
     if (getenv("HAK_LONG"))                 /* some ten thousand single steps, each two switches */
         CASE("ticks and sets in a signal handler that interrupts a tick anywhere", signals_tick);
