@@ -2,43 +2,24 @@
 # others from outside, some of them killed: nothing is lost on either side, and nothing is half done.
 . "$(dirname "$0")/alone.sh"
 . "$(dirname "$0")/tap.sh"
+. "$HAK_SRC/tests/writer.sh"
 
 rounds=${HAK_LONG:+500}
 rounds=${rounds:-40}
-pairs=('tiny.sll.drain_interval tiny.refill.count_hot' 'tiny.p0.drain_thresh tiny.refill.batch'
-    'os.decay_ms os.huge_cache')
+pairs=('tiny.sll.drain_interval tiny.refill.count_hot 64' 'tiny.p0.drain_thresh tiny.refill.batch 64'
+    'os.decay_ms os.huge_cache 64')
 
 in_background "$HAK_BUILD/tests/inside" race >"$tmp/inside"
 inside=$!
-names=$(printf '%s\n' "${pairs[@]}" tiny.refill.count_mid\ tiny.bump_chunk pool.lru_max\ pool.empty_slabs | xargs -n1)
-first_sets() { [ "$("$hakctl" get -n pool.lru_max 2>/dev/null)" != 16 ] && "$hakctl" set -q $(sed 's/$/=1/' <<<"$names"); }
-ok 'it sets knobs' wait_until first_sets
+names=$(printf '%s\n' "${pairs[@]% *}" tiny.refill.count_mid\ tiny.bump_chunk pool.lru_max\ pool.empty_slabs | xargs -n1)
+sets_knobs() { "$hakctl" describe pool.lru_max | grep -q ', from api '; }
+ok 'it sets knobs' wait_until sets_knobs
+ok 'all pairs from outside are equal' "$hakctl" set -q $(printf '%s=1\n' $(printf '%s\n' "${pairs[@]% *}"))
 
-# writer NUMBER: leaves in a file how many sets were done, how many were killed, and the last value.
-writer() {
-    local first second value done=0 killed=0 round
-    read -r first second <<<"${pairs[$1]}"
-    RANDOM=$1
-    for ((round = 1; round <= rounds; round++)); do
-        value=$((1 + round % 64))
-        if ((round % 8 == 0)); then
-            "$hakctl" set -q --no-wait $first=$value $second=$value &
-            sleep 0.00$((RANDOM % 10))
-            kill -KILL $! 2>/dev/null
-            wait $! 2>/dev/null
-            killed=$((killed + 1))
-        else
-            "$hakctl" set -q --no-wait $first=$value $second=$value || exit
-            done=$((done + 1))
-        fi
-    done
-    "$hakctl" set -q --wait 60 $first=$value $second=$value || exit
-    echo "$((done + 1)) $killed $value" >"$tmp/writer.$1"
-}
 generation() { "$hakctl" -j list | grep -o '"generation":[0-9]*' | cut -d: -f2; }
 writers=()
 for w in "${!pairs[@]}"; do
-    writer $w 2>"$tmp/err.$w" &
+    writer $w ${pairs[$w]} 2>"$tmp/err.$w" &
     writers+=($!)
 done
 torn=0
@@ -55,7 +36,8 @@ is $torn 0 'no set was half applied'
 sets=1 kills=0
 for w in "${!pairs[@]}"; do
     read -r done killed value <"$tmp/writer.$w"
-    is "$("$hakctl" get -n ${pairs[$w]} | xargs)" "$value $value" "${pairs[$w]}: the last values from outside"
+    names_of=${pairs[$w]% *}
+    is "$("$hakctl" get -n $names_of | xargs)" "$value $value" "$names_of: the last values from outside"
     sets=$((sets + done)) kills=$((kills + killed))
 done
 while read -r done value first second; do

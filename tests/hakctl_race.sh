@@ -3,6 +3,7 @@
 # that it sets to the same value, in one set.
 . "$(dirname "$0")/alone.sh"
 . "$(dirname "$0")/tap.sh"
+. "$HAK_SRC/tests/writer.sh"
 . "$HAK_SRC/tests/puppet.sh"
 
 rounds=${HAK_LONG:+1250}
@@ -19,32 +20,11 @@ echo 'pairs 0 64 1000000000000' >&"$to_puppet"
 names=$(printf '%s\n' "${pairs[@]}" | awk '{ print $1; print $2 }')
 ok 'all pairs are equal' "$hakctl" set -q $(sed 's/$/=1/' <<<"$names")
 
-# writer NUMBER: leaves in a file how many sets were done, how many were killed, and the last value.
-writer() {
-    local first second top value=1 done=0 killed=0 round
-    read -r first second top <<<"${pairs[$1]}"
-    RANDOM=$1
-    for ((round = 1; round <= rounds; round++)); do
-        value=$((round % top + (top > 2)))
-        if ((round % 8 == 0)); then
-            "$hakctl" set -q --no-wait $first=$value $second=$value &
-            sleep 0.00$((RANDOM % 10))
-            kill -KILL $! 2>/dev/null
-            wait $! 2>/dev/null
-            killed=$((killed + 1))
-        else
-            "$hakctl" set -q --no-wait $first=$value $second=$value || exit
-            done=$((done + 1))
-        fi
-    done
-    "$hakctl" set -q --wait 60 $first=$value $second=$value || exit
-    echo "$((done + 1)) $killed $value" >"$tmp/writer.$1"
-}
 all_written() { [ "$(ls "$tmp"/writer.* 2>/dev/null | wc -l)" = ${#pairs[@]} ]; }
 
 writers=()
 for w in "${!pairs[@]}"; do
-    writer $w 2>"$tmp/err.$w" &
+    writer $w ${pairs[$w]} 2>"$tmp/err.$w" &
     writers+=($!)
 done
 looks=0 torn=0
