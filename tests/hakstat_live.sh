@@ -60,6 +60,44 @@ stats "$tmp/to"
 agree 'the screen has the rows of hakctl -j stats, to the last call'
 like "$(screen_rows)" 'C1 740 740' 'of 740 pairs of 16 bytes, for one'
 
+# What else is counted: as it is now, and what it has moved by.
+of() { jq "$2" "$tmp/$1"; }
+moved() { echo $(($(of to "$1") - $(of from "$1"))); }
+type_keys 7
+for counter in superslabs_created threads_started mmap_calls madvise_calls refills drains pool_claim pool_acquire; do
+    type_keys /
+    type_text "$counter"
+    type_keys Enter
+    sees "$counter $(of to ".counters.$counter") $(moved ".counters.$counter") " "counters: $counter as hakctl has it"
+done
+type_keys '\\'
+sees "mmap $(moved .counters.mmap_calls) munmap $(moved .counters.munmap_calls) futex $(moved .counters.futex_calls) by own counters" \
+    'system calls likewise'
+type_keys 5
+for path in refill drain os_map; do
+    sees "$path $(moved ".latencies.$path | add") " "latencies: $path as hakctl has it"
+done
+type_keys 2
+sees "$puppet puppet busy 700 700 " 'threads: the main one did 700 pairs'
+
+# The map: which slabs there are at once, how full they are when their thread has looked.
+type_keys 3
+slabs_of() { screen | sed -nE "s/.*[█0-9mL] $1 ([0-9]+)( .*)?$/\\1/p"; }
+before=$(slabs_of C7)
+order alloc 0 1000 6500
+more() { [ "$(slabs_of C7)" -ge $((${before:-0} + 100)) ]; }
+ok 'superslabs: 6,500 blocks of 1 KiB are a hundred slabs of C7 more' wait_until more
+order pairs 0 16 5000
+sees '█████████████████' 'full ones, once their thread has looked'
+order free 0 6500
+order pairs 0 16 5000
+sees_no '█████████████████' 'and not full any more'
+before=$(slabs_of large)
+order alloc 0 600000 20
+more() { [ "$(slabs_of large)" -eq $((before + 200)) ]; }
+ok '20 large blocks of ten slabs are 200 slabs' wait_until more
+order free 0 20
+
 set_knob "$mask" 0
 sees "tiny.heap_v2.class_mask: 0xFF -> 0x0 (generation 1, applied by 0/0 threads, 3 idle)" \
     'mask 0x0 is set: every thread sleeps'

@@ -26,7 +26,7 @@
 #include <unistd.h>
 #include <malloc.h>
 
-enum { THREADS = 64, PILE = 100000 };
+enum { THREADS = 256, PILE = 100000 };
 
 static struct puppet {
     pthread_t thread;
