@@ -6,8 +6,11 @@
  */
 #define _GNU_SOURCE
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include "lib/api/hakmem.h"
@@ -261,12 +264,28 @@ static int other_root(void)
     return hak_set("pool.lru_max", 43) || value_of("pool.lru_max") != 43;
 }
 
+/* No lock is to be had, ever. */
+static int sandboxed(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = { 4, code };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+        return 77;
+    return hak_set("pool.lru_max", 44) || value_of("pool.lru_max") != 44;
+}
+
 static void test_processes(void)
 {
     uint64_t epoch = changes();
     is_str(in_child(child_sets), "exit 0", "a child sets its own knobs, in its own segment");
     is(bare_child(), 0, "so does one that skipped the handlers of fork");
     is(changes(), epoch, "not its parent's");
+    is_str(in_child(sandboxed), "exit 0", "where a sandbox forbids the lock, it does without");
     if (geteuid() == 0) {
         is_str(in_child(other_user), "exit 0", "a process that has become another user");
         is_str(in_child(other_root), "exit 0", "and one that has another root can set, too");

@@ -29,6 +29,8 @@ static int set_through(int fd, const struct control_change *changes, size_t coun
     unsigned tried = 0;
 
     while (!lock_pages(fd, F_WRLCK)) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+            return tick_set(changes, count, NULL);      /* a sandbox */
         if (tried == BUSY_TRIES)
             return EBUSY;
         os_pause(tried++);
