@@ -7,6 +7,9 @@
 #include "lib/core/pool.h"
 #include "lib/core/superslab.h"
 
+#define OVER_MOST  (SS_SIZE / 2)
+#define REST_LEAST (SS_SIZE / 4)           /* what is cut off and kept is at least this long */
+
 enum huge_state { HUGE_UNUSED, HUGE_USED, HUGE_CACHED };
 
 /* One a mapping; never freed, used again.  `state` moves USED -> CACHED by compare-exchange of the
@@ -16,7 +19,7 @@ struct huge {
     size_t bytes;
     _Atomic uint32_t state;
     uint32_t freed_ms;
-    bool grown;                         /* by realloc: not cached, since its size is nobody's request */
+    bool grown;                         /* by realloc: not cached, since the next one begins small */
     struct huge *next;                  /* in `cached`, newest first, or in `unused` */
     struct huge *all;                   /* every one ever made */
 };
@@ -26,7 +29,7 @@ _Static_assert(offsetof(struct huge, base) == 0 && offsetof(struct huge, bytes) 
 static struct lock huge_lock = { .name = "huge" };
 static struct huge *cached, *unused, *all;
 static _Atomic size_t cached_bytes;
-static _Atomic size_t cache_limit = 64 * MIB;
+static _Atomic size_t cache_limit = 128 * MIB;
 
 void huge_cache_limit(size_t bytes)
 {
@@ -60,24 +63,30 @@ static void map_counted(const struct huge *g, uint64_t start, size_t more)
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), more);
 }
 
+static void unmap_counted(char *base, size_t bytes)
+{
+    struct hak_slot_full *slot = hak_my_slot();
+    uint64_t start = os_now_ns();
+
+    os_unmap(base, bytes);
+    uint64_t ns = os_now_ns() - start;
+    hak_hist_add(slot->hist.os_unmap, ns);
+    COUNT(slot->thread.os_unmap, 1);
+    hak_trace(HAK_TRACE_OS_UNMAP, HAK_ROW_HUGE, bytes);
+    usdt_os_unmap(base, bytes, 1, ns);
+    GLOBAL_ADD(mapped, -bytes);
+}
+
 /* Unmaps and forgets a mapping that is in no list.  Under the lock.  Forgets first: a child that is
  * forked in between must not take it for one that it can use. */
 static void drop(struct huge *g)
 {
-    struct hak_slot_full *slot = hak_my_slot();
-    uint64_t start = os_now_ns();
     char *base = g->base;
 
     g->base = NULL;
     atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
-    set_units(base, 0, g->bytes, 0);
-    os_unmap(base, g->bytes);
-    uint64_t ns = os_now_ns() - start;
-    hak_hist_add(slot->hist.os_unmap, ns);
-    COUNT(slot->thread.os_unmap, 1);
-    hak_trace(HAK_TRACE_OS_UNMAP, HAK_ROW_HUGE, g->bytes);
-    usdt_os_unmap(base, g->bytes, 1, ns);
-    GLOBAL_ADD(mapped, -g->bytes);
+    address_set_unit((uintptr_t)base, 0);
+    unmap_counted(base, g->bytes);
     g->next = unused;
     unused = g;
 }
@@ -91,23 +100,12 @@ static void uncache(struct huge **at)
     GLOBAL_ADD(huge_cached, -g->bytes);
 }
 
-/* The cached mapping that fits best: at least `bytes`, at most a quarter more. */
-static struct huge *take_cached(size_t bytes, size_t align)
+static void cache(struct huge *g)
 {
-    struct huge **best = NULL;
-
-    for (struct huge **at = &cached; *at; at = &(*at)->next) {
-        struct huge *g = *at;
-        if (g->bytes >= bytes && g->bytes - bytes <= bytes / 4 && ((uintptr_t)g->base & (align - 1)) == 0 &&
-            (!best || g->bytes < (*best)->bytes))
-            best = at;
-    }
-    if (!best)
-        return NULL;
-    struct huge *g = *best;
-    uncache(best);
-    atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
-    return g;
+    g->next = cached;
+    cached = g;
+    cached_bytes += g->bytes;
+    GLOBAL_ADD(huge_cached, g->bytes);
 }
 
 static struct huge *new_struct(void)
@@ -119,6 +117,68 @@ static struct huge *new_struct(void)
     } else if ((g = os_meta(sizeof *g)) != NULL) {
         g->all = all;
         all = g;
+    }
+    return g;
+}
+
+/* Of two cached mappings, whether the first is the better one to take: the smallest that is large enough,
+ * or else the largest. */
+static bool better(const struct huge *g, const struct huge *than, size_t bytes)
+{
+    if (!than || (g->bytes >= bytes) != (than->bytes >= bytes))
+        return !than || g->bytes >= bytes;
+    return g->bytes >= bytes ? g->bytes < than->bytes : g->bytes > than->bytes;
+}
+
+/* What lies beyond the first `bytes` stays in the cache, if it is worth a mapping of its own.  It is no
+ * part of g before it is one: a child that is forked in between loses it, and does not have it twice. */
+static void split(struct huge *g, size_t bytes)
+{
+    size_t keep = round_up(bytes, SS_SIZE);
+    struct huge *rest;
+
+    if (g->bytes < keep + REST_LEAST || !address_reserve((uintptr_t)g->base + keep, 1) || !(rest = new_struct()))
+        return;
+    rest->grown = false;
+    rest->bytes = g->bytes - keep;
+    rest->freed_ms = g->freed_ms;
+    g->bytes = keep;
+    atomic_signal_fence(memory_order_seq_cst);
+    rest->base = g->base + keep;
+    atomic_store_explicit(&rest->state, HUGE_CACHED, memory_order_relaxed);
+    address_set_unit((uintptr_t)rest->base, (uintptr_t)rest | UNIT_HUGE);
+    cache(rest);
+}
+
+/* Cuts g to size: the block may have a quarter more than was asked for, or OVER_MOST.  Were it cut closer,
+ * blocks of 1 to 2 MiB would be cut by one request and grow by the next. */
+static void trim(struct huge *g, size_t bytes)
+{
+    size_t over = g->bytes - bytes;
+
+    if (over <= bytes / 4 || over <= OVER_MOST)
+        return;
+    g->bytes = bytes;
+    unmap_counted(g->base + bytes, over);
+}
+
+/* A cached mapping, whose pages need not come from the kernel again: one that is large enough, cut to
+ * size, or one that is to grow.  NULL: there is none. */
+static struct huge *take_cached(size_t bytes, size_t align)
+{
+    struct huge **best = NULL;
+
+    for (struct huge **at = &cached; *at; at = &(*at)->next)
+        if (((uintptr_t)(*at)->base & (align - 1)) == 0 && better(*at, best ? *best : NULL, bytes))
+            best = at;
+    if (!best || ((*best)->bytes < bytes && align > SS_SIZE))
+        return NULL;
+    struct huge *g = *best;
+    uncache(best);
+    atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
+    if (g->bytes >= bytes) {
+        split(g, bytes);
+        trim(g, bytes);
     }
     return g;
 }
@@ -147,25 +207,6 @@ static struct huge *map_new(size_t bytes, size_t align)
     return g;
 }
 
-void *huge_take(size_t n, size_t align, size_t *bytes, bool *zero)
-{
-    size_t need = round_up(n ? n : 1, os_page);
-
-    if (align < SS_SIZE)
-        align = SS_SIZE;
-    lock_take(&huge_lock, hak_my_slot());
-    struct huge *g = take_cached(need, align);
-    lock_drop(&huge_lock);
-    *zero = !g;
-    if (!g && !(g = map_new(need, align))) {
-        huge_purge(0, 0);                               /* what is cached may be all there is */
-        if (!(g = map_new(need, align)))
-            return NULL;
-    }
-    *bytes = g->bytes;
-    return g->base;
-}
-
 size_t huge_bytes(const void *p)
 {
     struct huge *g = huge_of(p);
@@ -185,14 +226,10 @@ size_t huge_give(void *p)
 
     lock_take(&huge_lock, hak_my_slot());
     g->freed_ms = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
-    if (bytes > limit || g->grown) {
+    if (bytes > limit || g->grown)
         drop(g);
-    } else {
-        g->next = cached;
-        cached = g;
-        cached_bytes += bytes;
-        GLOBAL_ADD(huge_cached, bytes);
-    }
+    else
+        cache(g);
     while (cached_bytes > limit) {                      /* the oldest goes */
         struct huge **at = &cached;
         while ((*at)->next)
@@ -260,6 +297,42 @@ void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
     lock_drop(&huge_lock);
     resized(g, need, start);
     return to;
+}
+
+/* Makes a mapping that was cached as long as need be; NULL: it is gone. */
+static struct huge *grow(struct huge *g, size_t need)
+{
+    size_t old, bytes;
+
+    if (huge_resize(g->base, need, &old, &bytes)) {
+        g->grown = false;
+        return g;
+    }
+    lock_take(&huge_lock, hak_my_slot());
+    drop(g);
+    lock_drop(&huge_lock);
+    return NULL;
+}
+
+void *huge_take(size_t n, size_t align, size_t *bytes, bool *zero)
+{
+    size_t need = round_up(n ? n : 1, os_page);
+
+    if (align < SS_SIZE)
+        align = SS_SIZE;
+    lock_take(&huge_lock, hak_my_slot());
+    struct huge *g = take_cached(need, align);
+    lock_drop(&huge_lock);
+    if (g && g->bytes < need)
+        g = grow(g, need);
+    *zero = !g;
+    if (!g && !(g = map_new(need, align))) {
+        huge_purge(0, 0);                               /* what is cached may be all there is */
+        if (!(g = map_new(need, align)))
+            return NULL;
+    }
+    *bytes = g->bytes;
+    return g->base;
 }
 
 size_t huge_purge(uint32_t now_ms, uint32_t age_ms)

@@ -1,8 +1,9 @@
 /* huge.h: blocks above LARGE_MAX, or aligned to more than a slab: a mapping each.
  *
  * A mapping starts at a multiple of 2 MiB, and the block starts where it does, so that the unit word
- * of its address (address.h) finds it.  Freed mappings wait in a cache for a request of like size
- * until they are too old or too many.  All calls are thread-safe and may run together. */
+ * of its address (address.h) finds it.  Freed mappings wait in a cache until they are too old or too
+ * many.  A request is cut off the smallest that is large enough, or else the largest grows: what pages
+ * there are come first, whatever the sizes.  All calls are thread-safe and may run together. */
 #ifndef HAK_HUGE_H
 #define HAK_HUGE_H
 

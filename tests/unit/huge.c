@@ -91,20 +91,51 @@ static void test_best_fit(void)
     ok(!zero && huge_bytes(p) == 5 * MIB, "whole, and not said to be zeroed");
     is(GLOBAL(huge_cached), 10 * MIB, "it isn't cached any more");
     huge_give(p);
-    p = take_new(4 * MIB - MIB);
-    ok(p != four && p != five && p != six, "none that is more than a quarter too large is");
+    p = take(3 * MIB, 1, &zero);
+    ok(p == four && huge_bytes(p) == 4 * MIB, "one that is a mebibyte too large is, too");
     huge_give(p);
-    p = take(4 * MIB - 800 * KIB, 1, &zero);
-    ok(p == four, "one that is a quarter too large is");
+    p = take(3 * MIB - os_page, 1, &zero);
+    ok(p == four && huge_bytes(p) == 3 * MIB - os_page, "what is more than that goes back to the kernel");
     huge_give(p);
+    is(GLOBAL(huge_cached), 14 * MIB - os_page, "so that the cache has as much less");
     p = take(6 * MIB, 1, &zero);
-    ok(p == six, "and one that fits exactly");
+    ok(p == six, "one that fits exactly");
     huge_give(p);
     uintptr_t align = 64 * MIB;
     p = take(5 * MIB, align, &zero);
     ok(p == five ? ((uintptr_t)five & (align - 1)) == 0 : true, "an alignment is kept by what is cached, too");
     huge_give(p);
     nothing_left("after a purge");
+}
+
+/* What pages there are are used, whatever the size that they were for. */
+static void test_other_sizes(void)
+{
+    char *big = take_new(11 * MIB), *p, *q;
+    bool zero;
+
+    fill(big, 11 * MIB, 11);
+    huge_give(big);
+    p = take(3 * MIB, 1, &zero);
+    ok(p == big && huge_bytes(p) == 4 * MIB, "a small block is cut off a large one");
+    is(GLOBAL(huge_cached), 7 * MIB, "the rest stays cached");
+    q = take(7 * MIB, 1, &zero);
+    ok(q == big + 4 * MIB && filled(q, 7 * MIB, 11) == false, "and is a block like others");
+    fill(q, 7 * MIB, 7);
+    huge_give(q);
+    q = take(20 * MIB, 1, &zero);
+    ok(!zero && huge_bytes(q) == 20 * MIB, "a small one grows for a large request");
+    is(GLOBAL(huge_cached), 0, "whole");
+    must(filled(q, 7 * MIB, 7));
+    fill(q, 20 * MIB, 20);
+    must(filled(q, 20 * MIB, 20));
+    huge_give(q);
+    huge_give(p);
+    is(GLOBAL(huge_cached), 24 * MIB, "and is cached again, as long as it is now");
+    p = take(SS_SIZE + SS_SIZE / 4, 2 * SS_SIZE, &zero);
+    ok(((uintptr_t)p & (2 * SS_SIZE - 1)) == 0, "an alignment above that of all is never grown into");
+    huge_give(p);
+    nothing_left("after that");
 }
 
 static void test_limit(void)
@@ -121,11 +152,11 @@ static void test_limit(void)
     is(mapped_before - GLOBAL(mapped), 3 * MIB, "the oldest has gone");
     bool zero;
     ok(take(3 * MIB, 1, &zero) == p[1] && huge_give(p[1]), "and the second is there");
-    p[0] = take_new(11 * MIB);
+    p[0] = take(11 * MIB, 1, &zero);
     huge_give(p[0]);
-    is(GLOBAL(huge_cached), 9 * MIB + 6 * os_page, "what is larger than the cache does not go there");
+    is(GLOBAL(huge_cached), 6 * MIB + 3 * os_page, "what is larger than the cache does not go there");
     huge_cache_limit(0);
-    p[0] = take_new(7 * MIB);
+    p[0] = take(7 * MIB, 1, &zero);
     huge_give(p[0]);
     is(GLOBAL(huge_cached), 0, "with a limit of 0 the next free empties it");
     huge_cache_limit(256 * MIB);
@@ -331,6 +362,7 @@ int main(void)
     os_init();
     test_take();
     test_best_fit();
+    test_other_sizes();
     test_limit();
     test_age();
     test_resize();
