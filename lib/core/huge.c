@@ -256,16 +256,20 @@ static void resized(struct huge *g, size_t need, uint64_t start)
 static bool resize_in_place(struct huge *g, size_t need)
 {
     uintptr_t unit = (uintptr_t)g | UNIT_HUGE;
+    size_t had = g->bytes;
 
-    if (!address_reserve((uintptr_t)g->base, need))
+    set_units(g->base, need, had, 0);
+    if (!os_resize(g->base, had, need)) {
+        set_units(g->base, need, had, unit);
         return false;
-    set_units(g->base, need, g->bytes, 0);
-    bool done = os_resize(g->base, g->bytes, need);
-    if (done)
-        set_units(g->base, g->bytes, need, unit);
-    else
-        set_units(g->base, need, g->bytes, unit);
-    return done;
+    }
+    /* Not before: of what the kernel refuses, nothing needs to be known. */
+    if (!address_reserve((uintptr_t)g->base, need)) {
+        os_resize(g->base, need, had);
+        return false;
+    }
+    set_units(g->base, had, need, unit);
+    return true;
 }
 
 void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)

@@ -224,7 +224,9 @@ static void test_resize(void)
 
     p = take_new(4 * MIB);
     fill(p, 4 * MIB, 2);
+    uint64_t calls = GLOBAL(mmap_calls);
     ok(!huge_resize(p, PTRDIFF_MAX / 2, &old, &bytes), "no memory:");
+    ok(GLOBAL(mmap_calls) - calls < 4, "nothing is mapped for what can't be had");
     ok(huge_bytes(p) == 4 * MIB && filled(p, 4 * MIB, 2), "it is as it was");
     is(GLOBAL(mapped), 4 * MIB, "and counted so");
     is(huge_give(p), 4 * MIB, "it can be freed");
