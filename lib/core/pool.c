@@ -546,6 +546,14 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
     return bytes;
 }
 
+size_t pool_unmap_empty(void)
+{
+    lock_take(&pool_lock, hak_my_slot());
+    size_t bytes = lru_trim(0);
+    lock_drop(&pool_lock);
+    return bytes;
+}
+
 size_t pool_purge(uint32_t now_ms, uint32_t age_ms)
 {
     size_t bytes = 0;

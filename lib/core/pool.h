@@ -30,6 +30,9 @@ void pool_map_fill(const struct slab *slab);
  * holds beyond pool.lru_max.  Bytes given back.  One thread at a time does it, others return 0. */
 size_t pool_purge(uint32_t now_ms, uint32_t age_ms);
 
+/* Unmaps the whole LRU. */
+size_t pool_unmap_empty(void);
+
 /* Knobs that the core obeys; by any thread that applies a generation, each value idempotent. */
 void core_apply(const union hak_knobs *knobs);
 uint32_t core_decay_ms(void);

@@ -510,7 +510,7 @@ void *heap_refill_bin(size_t n, unsigned bin, struct heap *h)
         return heap_alloc_bin(n, bin);
     }
     p = refill(h, bin);
-    if (unlikely(!p) && heap_purge())                   /* no memory: give up what others could use */
+    if (unlikely(!p) && heap_make_room())
         p = refill(h, bin);
     if (likely(p != NULL))
         sample(&h->slot, bin, n, bin_info[bin].size);

@@ -114,6 +114,9 @@ size_t heap_l1_bytes(void);
 int32_t heap_tick_frees(const struct heap *h);
 void heap_give_back_caches(struct heap *h);
 
+/* No memory: heap_purge, and what is mapped but empty is address space that another tier may need. */
+size_t heap_make_room(void);
+
 /* What a tick does besides draining; part of every refill. */
 void heap_look(struct heap *h);
 

@@ -60,7 +60,7 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero)
     heap_enter(h);
     heap_look(h);
     p = take(h, n, align, zero);
-    if (unlikely(!p) && heap_purge())
+    if (unlikely(!p) && heap_make_room())
         p = take(h, n, align, zero);
     heap_leave(h);
     return likely(p != NULL) ? p : heap_no_memory();

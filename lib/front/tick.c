@@ -110,6 +110,13 @@ size_t heap_purge(void)
     return pool_purge(now, 0) + huge_purge(now, 0);
 }
 
+size_t heap_make_room(void)
+{
+    size_t bytes = heap_purge();
+
+    return bytes + pool_unmap_empty();
+}
+
 /* Every quarter of the decay time, one thread gives old pages back. */
 static void decay(void)
 {
