@@ -19,13 +19,14 @@ void control_init(void);
  * thread, any time after control_init. */
 uint64_t control_knobs(union hak_knobs *out);
 
-/* hak_set (lib/api/hakmem.h): changes values in force, all or none.  The change is one of the requests
- * in the control page, written under the lock that all its writers take, and is in force when this
- * returns.  Without a segment it is in force just the same; also where the process can't open and lock
- * its segment any more (another user, another root, a sandbox), but then a tool that composes its
- * request in the same moment may not know of it.  0; EINVAL: a value out of range; EPERM: a knob for the start
- * alone; EBUSY: a lock could not be had in BUSY_TRIES pauses, a quarter of a second or so.  Any
- * thread, any time after control_init; signals wait meanwhile. */
+/* hak_set (lib/api/hakmem.h): changes values in force, all or none.  The change is one of the
+ * requests in the control page, written under the lock that all its writers take, and is in force
+ * when this returns.  Without a segment it is in force just the same; also where the process can't
+ * open and lock its segment any more (another user, another root, a sandbox), but then a tool that
+ * composes its request in the same moment may not know of it.
+ *
+ * 0; EINVAL: a value out of range; EPERM: a knob for the start alone; EBUSY: a lock could not be had
+ * in BUSY_TRIES pauses.  Any thread, any time after control_init; signals wait meanwhile. */
 struct control_change {
     unsigned knob;                      /* < HAK_KNOBS; of two changes of one knob the later counts */
     uint64_t value;

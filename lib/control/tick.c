@@ -289,7 +289,7 @@ static void page_write(struct hak_control *page, uint64_t generation, const unio
 }
 
 /* What was asked for before comes before: a revert or another's request must not undo this one.  A
- * revert that is pending stays so, and puts back what the process itself has set since. */
+ * revert that is pending stays so, and leaves alone what the process itself has set. */
 static int set_held(const struct control_change *changes, size_t count, struct hak_control *page)
 {
     struct hak_origin_rec self = { .from = HAK_FROM_API, .pid = seg.self.pid, .uid = geteuid(),
