@@ -57,7 +57,7 @@ order alloc 0 500 100000
     for ((i = 0; i < 150; i++)); do
         "$hakctl" -j stats -p "$puppet" >"$tmp/try"
         status=$?
-        echo "$status $(jq -r '.error.code // .state' "$tmp/try" 2>&1)"
+        echo "$status $(jq -r 'if .error.code == 3 then 3 else .error.message // .state end' "$tmp/try" 2>&1)"
     done
 } >"$tmp/seen" &
 watcher=$!
