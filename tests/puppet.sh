@@ -6,10 +6,11 @@
 #   puppet_kill SIGNAL           end it by a signal
 #   stats FILE                   what hakctl reads of it now, as JSON
 puppet=
+puppet_program=$HAK_BUILD/tests/puppet
 answer=
 
 puppet_start() {
-    coproc PUPPET { exec env "$@" LD_PRELOAD="$lib" "$HAK_BUILD/tests/puppet" 2>"$tmp/puppet.err"; }
+    coproc PUPPET { exec env "$@" LD_PRELOAD="$lib" "$puppet_program" 2>"$tmp/puppet.err"; }
     puppet=$PUPPET_PID
     tap_pids+=("$puppet")
     exec {to_puppet}>&"${PUPPET[1]}" {from_puppet}<&"${PUPPET[0]}"
