@@ -24,18 +24,19 @@ struct options {
 
 static const char usage[] =
     "usage: hakstat [-p PID | -c GLOB | --follow GLOB] [-s SCREEN] [-d SECONDS]\n"
-    "               [--cumulative] [--readonly] [--record FILE] [--ascii] [--mono]\n"
+    "               [--cumulative] [--probes] [--readonly] [--record FILE] [--ascii] [--mono]\n"
     "       hakstat -b [-j | --csv] [-n COUNT] [-p PID | -c GLOB | --follow GLOB]\n"
-    "               [-s SCREEN] [-d SECONDS] [--cumulative] [--record FILE]\n"
+    "               [-s SCREEN] [-d SECONDS] [--cumulative] [--probes] [--record FILE]\n"
     "       hakstat --replay FILE [-b] [-j | --csv] [OPTION...]\n"
     "\n"
     "  -p, --pid PID       watch this process; without it, the only one under libhakmem\n"
     "  -c, --comm GLOB     watch the process of this name\n"
     "      --follow GLOB   the newest process of this name, and the next one when it ends\n"
-    "  -s, --screen NAME   classes, threads, superslabs, knobs, latencies, events or\n"
-    "                      counters\n"
+    "  -s, --screen NAME   classes, threads, superslabs, knobs, latencies, events,\n"
+    "                      counters or probes\n"
     "  -d, --delay SECONDS time between samples [1]\n"
     "      --cumulative    counts since the start instead of rates\n"
+    "      --probes        count the process's system calls and page faults in the kernel\n"
     "      --readonly      do not change knobs\n"
     "      --record FILE   keep the samples in a new file\n"
     "      --replay FILE   show a recording\n"
@@ -101,10 +102,10 @@ static unsigned screen_named(const struct options *o, const char *name)
         if (strcmp(screens[i]->name, name) == 0)
             return i;
     misuse(o, "-s", name,
-           "a screen: classes, threads, superslabs, knobs, latencies, events or counters");
+           "a screen: classes, threads, superslabs, knobs, latencies, events, counters or probes");
 }
 
-enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW, OPT_RECORD, OPT_REPLAY };
+enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_PROBES, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW, OPT_RECORD, OPT_REPLAY };
 
 static void parse_option(struct options *o, struct view *v, int opt)
 {
@@ -118,6 +119,7 @@ static void parse_option(struct options *o, struct view *v, int opt)
     case 'j': o->format = FORMAT_JSON; o->batch = true; break;
     case OPT_CSV: o->format = FORMAT_CSV; o->batch = true; break;
     case OPT_CUMULATIVE: v->cumulative = true; break;
+    case OPT_PROBES: v->kernel.ours = true; break;
     case OPT_READONLY: v->readonly = true; break;
     case OPT_ASCII: o->ascii = true; break;
     case OPT_FOLLOW: v->follow = optarg; break;
@@ -141,6 +143,7 @@ static void parse(struct options *o, struct view *v, int argc, char **argv)
         { "follow", required_argument, NULL, OPT_FOLLOW },
         { "record", required_argument, NULL, OPT_RECORD },
         { "replay", required_argument, NULL, OPT_REPLAY },
+        { "probes", no_argument, NULL, OPT_PROBES },
         { "readonly", no_argument, NULL, OPT_READONLY },
         { "ascii", no_argument, NULL, OPT_ASCII }, { "mono", no_argument, NULL, OPT_MONO },
         { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -172,6 +175,8 @@ static void choose(const struct options *o, struct view *v)
     if (code == SHM_OK) {
         code = view_attach(v, &list[0], &err);
         free(list);
+        if (code == SHM_OK && v->kernel.ours && v->kernel.probes == NULL)
+            code = shm_fail(&err, v->kernel.err.code, "%s", v->kernel.err.text);
     }
     if (code != SHM_OK)
         fail(o, o->target.pid, &err);
@@ -218,6 +223,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < SCREENS; i++)
         v.place[i].sort = -1;
     parse(&o, &v, argc, argv);
+    if (o.replay != NULL && v.kernel.ours)
+        misuse(&o, "--probes", o.replay, "a process that runs");
     o.batch |= !isatty(STDOUT_FILENO);
     shm_gc_at_start();
     choose(&o, &v);

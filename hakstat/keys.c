@@ -243,6 +243,7 @@ static void act_reset(struct view *v, int key)
     if (v->replay == NULL && !v->paused && v->ended[0] == '\0')
         view_sample(v);                         /* from now, not from the last sample on */
     v->reset = v->now;
+    kernel_reset(&v->kernel);
     view_release(v, old);
     view_say(v, INK_TEXT, "counts start here%s", v->cumulative ? "" : " (c shows them)");
 }

@@ -27,21 +27,6 @@ static uint64_t sum(const uint64_t buckets[HAK_HIST_BUCKETS])
     return total;
 }
 
-/* The upper bound of the bucket that holds the given part of all; the last one has none. */
-static double below(const uint64_t buckets[HAK_HIST_BUCKETS], double part)
-{
-    double want = part * (double)sum(buckets), seen = 0;
-
-    if (want <= 0)
-        return NAN;
-    for (int i = 0; i < HAK_HIST_BUCKETS - 1; i++) {
-        seen += (double)buckets[i];
-        if (seen >= want)
-            return ldexp(1, i + 1);
-    }
-    return INFINITY;
-}
-
 static void fill(const struct span *span, struct table *table)
 {
     for (unsigned i = 0; i < span->seg->stat_count; i++) {
@@ -55,11 +40,11 @@ static void fill(const struct span *span, struct table *table)
         span_hist(span, stat, buckets);
         row->cell[PATH].text = stat->name;
         row->cell[COUNT].number = (double)sum(buckets);
-        row->cell[P50].number = below(buckets, 0.5);
-        row->cell[P90].number = below(buckets, 0.9);
-        row->cell[P99].number = below(buckets, 0.99);
-        row->cell[P999].number = below(buckets, 0.999);
-        row->cell[LONGEST].number = below(buckets, 1);
+        row->cell[P50].number = hist_below(buckets, 0.5);
+        row->cell[P90].number = hist_below(buckets, 0.9);
+        row->cell[P99].number = hist_below(buckets, 0.99);
+        row->cell[P999].number = hist_below(buckets, 0.999);
+        row->cell[LONGEST].number = hist_below(buckets, 1);
         row->cell[HELP].text = stat->help;
         row->dim = sum(buckets) == 0;
     }

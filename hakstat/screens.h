@@ -35,11 +35,11 @@ struct screen {
 };
 
 /* The first MAIN_SCREENS have a key, from 1 on (keys.def), and a tab. */
-enum { MAIN_SCREENS = 7, SCREEN_PROCESSES = MAIN_SCREENS, SCREEN_HELP, SCREENS };
+enum { MAIN_SCREENS = 8, SCREEN_PROCESSES = MAIN_SCREENS, SCREEN_HELP, SCREENS };
 extern const struct screen *const screens[SCREENS];
 
 extern const struct screen screen_classes, screen_threads, screen_superslabs, screen_knobs,
-    screen_latencies, screen_events, screen_counters, screen_processes, screen_help;
+    screen_latencies, screen_events, screen_counters, screen_probes, screen_processes, screen_help;
 
 #define COLUMNS(array) .columns = (array), .column_count = sizeof(array) / sizeof(*(array))
 

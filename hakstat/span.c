@@ -1,6 +1,8 @@
 /* span.c: differences of snapshots; see span.h. */
 #include "hakstat/span.h"
 
+#include <math.h>
+
 static uint64_t minus(uint64_t to, uint64_t from)
 {
     return to > from ? to - from : 0;
@@ -149,4 +151,20 @@ unsigned snap_applied(const struct shm_snap *snap)
                    (int64_t)(slot->applied - snap->state.generation) >= 0;
     }
     return applied;
+}
+
+double hist_below(const uint64_t buckets[HAK_HIST_BUCKETS], double part)
+{
+    double all = 0, seen = 0;
+
+    for (int i = 0; i < HAK_HIST_BUCKETS; i++)
+        all += (double)buckets[i];
+    if (all <= 0)
+        return NAN;
+    for (int i = 0; i < HAK_HIST_BUCKETS - 1; i++) {
+        seen += (double)buckets[i];
+        if (seen >= part * all)
+            return ldexp(1, i + 1);
+    }
+    return INFINITY;
 }

@@ -10,6 +10,8 @@
 
 #include "shm/shm.h"
 
+struct probes_reading;
+
 struct span {
     const struct shm_seg  *seg;
     const struct shm_snap *from;        /* NULL: the start of the process */
@@ -22,6 +24,9 @@ struct span {
     size_t event_count;
     const struct shm_superslab *map;            /* of SuperSlabs, as of its end */
     size_t map_count;
+    const struct probes_reading *kernel;        /* its counts at the end; NULL: there are none, */
+    const struct probes_reading *kernel_from;   /* and at the start; NULL: of when counting began */
+    const char *kernel_why;                     /* because */
 };
 
 /* How long it is; 0 where the clock of a hostile segment says less. */
@@ -41,6 +46,10 @@ uint64_t span_global(const struct span *span, const char *name);
 
 /* Movement of any counter of scope GLOBAL, THREAD or BIN, summed over everything. */
 uint64_t span_total(const struct span *span, const struct hak_stat_desc *stat);
+
+/* The upper bound of the bucket that holds the given part of all, in ns: NAN where there is nothing,
+ * INFINITY in the last one, which has none. */
+double hist_below(const uint64_t buckets[HAK_HIST_BUCKETS], double part);
 
 /* Movement of a histogram. */
 void span_hist(const struct span *span, const struct hak_stat_desc *stat,

@@ -136,22 +136,36 @@ static void draw_rates_line(const struct view *v, int row)
     draw_rate(row, col, "frees/s", v->frees_s);
 }
 
-/* Its system calls, by the library's own count. */
+enum { SYSTEM_CALLS = 3 };
+static const struct { enum hakprobe_call call; const char *counter; } system_calls[SYSTEM_CALLS] = {
+    { HAKPROBE_MMAP, "mmap_calls" }, { HAKPROBE_MUNMAP, "munmap_calls" }, { HAKPROBE_FUTEX, "futex_calls" },
+};
+
+/* The library's calls in the span, by the kernel's count, or by its own: false. */
+static bool count_calls(const struct span *span, double n[SYSTEM_CALLS])
+{
+    struct probes_reading *since = span->kernel != NULL ? probes_since(span->kernel, span->kernel_from) : NULL;
+
+    for (int i = 0; i < SYSTEM_CALLS; i++)
+        n[i] = since == NULL ? (double)span_global(span, system_calls[i].counter) :
+            (double)probes_sum(since->processes[0].counts[system_calls[i].call][HAKPROBE_ALLOCATOR].histogram);
+    bool kernel = since != NULL;
+    probes_reading_free(since);
+    return kernel;
+}
+
 static void draw_system_line(const struct view *v, const struct span *span, int row)
 {
-    static const struct { const char *counter, *name; } calls[] = {
-        { "mmap_calls", "mmap" }, { "munmap_calls", "munmap" }, { "futex_calls", "futex" },
-    };
+    double n[SYSTEM_CALLS];
     char text[NUMBER_MAX];
+    bool kernel = count_calls(span, n);
     int col = draw_item(row, 0, INK_BOLD, "SuperSlabs", "%" PRIu64 "+%" PRIu64 " LRU",
                         snap_global(v->now, "superslabs_live"), snap_global(v->now, "superslabs_lru"));
 
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-        double n = (double)span_global(span, calls[i].counter) / (span->rate ? span->seconds : 1);
-        col = draw_item(row, col, INK_BOLD, calls[i].name, "%s%s", number_count(n, text),
-                        span->rate ? "/s" : "");
-    }
-    draw_item(row, col, INK_DIM, "by", "own counters");
+    for (int i = 0; i < SYSTEM_CALLS; i++)
+        col = draw_item(row, col, INK_BOLD, probes_call_names[system_calls[i].call], "%s%s",
+                        number_count(n[i] / (span->rate ? span->seconds : 1), text), span->rate ? "/s" : "");
+    draw_item(row, col, INK_DIM, "by", "%s", kernel ? "the kernel" : "own counters");
 }
 
 static void draw_figures(const struct view *v, const struct span *span)

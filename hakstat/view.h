@@ -7,6 +7,7 @@
 #define HAKSTAT_VIEW_H
 
 #include "hakstat/draw.h"
+#include "hakstat/kernel.h"
 #include "hakstat/record.h"
 #include "hakstat/screens.h"
 #include "hakstat/span.h"
@@ -43,6 +44,7 @@ struct view {
     char record_error[480];             /* why it has stopped; "": it has not */
     struct replay *replay;              /* --replay: samples come from here, and `seg` is its own */
     unsigned replay_at;                 /* number of the next one */
+    struct kernel kernel;
     uint64_t rss_bytes;
     struct hak_trace_record events[EVENTS_MOST];    /* the newest of the ring, oldest first */
     size_t event_count;

@@ -41,6 +41,8 @@ struct span view_span(const struct view *v)
         .from = v->cumulative ? v->reset : v->before, .seconds = 1,
         .proc_pid = v->replay != NULL || v->ended[0] != '\0' ? 0 : v->seg->proc.pid,
         .events = v->events, .event_count = v->event_count, .map = v->map, .map_count = v->map_count,
+        .kernel = v->kernel.now, .kernel_why = v->kernel.err.text,
+        .kernel_from = v->cumulative ? v->kernel.reset : v->kernel.before,
     };
 
     if (span_ns(&span) > 0)
@@ -166,6 +168,8 @@ void view_sample(struct view *v)
         return;
     }
     keep_sample(v, &s);
+    if (v->replay == NULL)
+        kernel_sample(&v->kernel);
     record(v, &s);
     if (!alive)
         end(v, SHM_EGONE, "the process has ended");
@@ -199,6 +203,7 @@ int view_attach(struct view *v, const struct shm_proc *proc, struct shm_error *e
     v->ended[0] = '\0';
     v->open_class = -1;
     v->due_ms = 0;
+    kernel_watch(&v->kernel, &seg->proc);
     return SHM_OK;
 }
 
@@ -237,6 +242,7 @@ bool view_go_on(struct view *v)
 void view_free(struct view *v)
 {
     forget_samples(v);
+    kernel_close(&v->kernel);
     if (v->replay == NULL)
         shm_detach(v->seg);
     replay_close(v->replay);

@@ -2,10 +2,13 @@
 #include <bpf/bpf.h>
 #include <ctype.h>
 #include <errno.h>
+#include <libgen.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,20 +49,34 @@ static void unpin(const char *directory)
     rmdir(directory);
 }
 
+/* Whether a new directory would be in a BPF file system. */
+static bool can_be_pinned(const char *directory)
+{
+    char *copy = strdup(directory);
+    struct statfs fs;
+    bool can = copy && !statfs(dirname(copy), &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
+
+    free(copy);
+    return can;
+}
+
 int probes_pin(struct probes *p, const char *directory, struct shm_error *err)
 {
     char path[4096];
 
+    if (!can_be_pinned(directory))
+        return shm_fail(err, SHM_EIO, "%s is in no BPF file system (mount -t bpf none /sys/fs/bpf makes one)",
+                        directory);
     if (mkdir(directory, 0700))
         return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s", directory,
-                        strerror(errno), errno == EEXIST ? " (another hakprobe pins there, or has been killed)" :
-                        errno == EPERM || errno == ENOENT ? " (is a bpf file system mounted?)" : "");
+                        strerror(errno),
+                        errno == EEXIST ? " (another hakprobe pins there, or has been killed)" : "");
     for (int i = 0; i < MAPS; i++)
         if (bpf_obj_pin(*map_fd(p, i), pin_path(path, sizeof path, directory, i))) {
             int error = errno;
             unpin(directory);
-            return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s%s", directory,
-                            strerror(error), error == EINVAL ? " (no bpf file system)" : "");
+            return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s", directory,
+                            strerror(error));
         }
     p->pinned = strdup(directory);
     return SHM_OK;

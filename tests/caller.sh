@@ -1,23 +1,27 @@
 # caller.sh: processes that make a known number of calls (tests/calls.c), and hakprobe, which counts them.
 # Where the kernel lets no one count, the test that sources it is skipped.
 hakprobe=$HAK_BUILD/probes/hakprobe
-# caller NAME [COMMAND…]: starts tests/calls under the library, stopped before its exec; its pid is in
-# $NAME.  go NAME lets it run; tell NAME ORDER… has an order carried out: its answer is in $answer.
+
+# caller NAME: starts tests/calls under the library, stopped before its exec; its pid is in $NAME.  It
+# keeps no huge mapping that was freed, so that each one is a system call.
+# go NAME lets it run; tell NAME ORDER… has an order carried out: its answer is in $answer.
 caller() {
     local name=$1
-    shift
     mkfifo "$tmp/$name.in" "$tmp/$name.out"
     exec {fd}<>"$tmp/$name.in"          # both ways: no opening of it waits
     printf -v "to_$name" %d $fd
     exec {fd}<>"$tmp/$name.out"
     printf -v "from_$name" %d $fd
-    "$@" bash -c 'kill -STOP $$; exec env LD_PRELOAD="$0" "$1/tests/calls"' "$lib" "$HAK_BUILD" \
-        <"$tmp/$name.in" >"$tmp/$name.out" 2>"$tmp/$name.err" &
+    bash -c 'kill -STOP $$; exec env HAKMEM_OS_HUGE_CACHE=0 LD_PRELOAD="$0" "$1"' "$lib" \
+        "$HAK_BUILD/tests/calls" <"$tmp/$name.in" >"$tmp/$name.out" 2>"$tmp/$name.err" &
     tap_pids+=($!)
     printf -v "$name" %d $!
 }
 stopped() { grep -q '^State:.T' "/proc/$1/status"; }
-answer_of() { local from=from_$1; read -r -t 60 _ answer <&"${!from}" || bail "no answer of $1: $(cat "$tmp/$1.err")"; }
+answer_of() {
+    local from=from_$1
+    read -r -t 60 _ answer <&"${!from}" || bail "no answer of $1: $(cat "$tmp/$1.err")"
+}
 go() { kill -CONT "${!1}"; answer_of "$1"; }
 tell() { local to=to_$1; echo "${*:2}" >&"${!to}"; answer_of "$1"; }
 dismiss() { local to=to_$1; echo quit >&"${!to}"; wait "${!1}"; }

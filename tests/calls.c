@@ -3,8 +3,7 @@
  * a line when it has been carried out, and makes no such call in between.
  *
  *   round      ROUND times each of the calls below; answers "ok FAULTS": how many the kernel says it had
- *   large      a block of malloc that is too large to be kept for later, PAGES pages in its middle touched,
- *              and freed; answers as round
+ *   large      a huge block of malloc, PAGES pages in its middle touched, and freed; answers as round
  *   hold N     N threads that wait at one futex each, until the end
  *   contend N  N threads that allocate and free blocks of 3 MiB, all at once, for a while
  *   quit

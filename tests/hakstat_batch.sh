@@ -40,7 +40,7 @@ fails 2 null "-d: '0' is not a number of seconds from 0.01 to 3600" -d 0
 fails 2 null "-d: '1s' is not a number of seconds from 0.01 to 3600" -d 1s
 fails 2 null "-n: '0' is not a number above 0" -n 0
 fails 2 null "-p: 'redis' is not a number above 0" -p redis
-fails 2 null "-s: 'bins' is not a screen: classes, threads, superslabs, knobs, latencies, events or counters" -s bins
+fails 2 null "-s: 'bins' is not a screen: classes, threads, superslabs, knobs, latencies, events, counters or probes" -s bins
 fails 2 null "argument: 'redis' is not an option" redis
 run -b --no-such-option
 is "$code|$out" '2|' 'an unknown option: exit code 2, nothing on standard output'

@@ -96,10 +96,10 @@ sees 'drain did not happen' 'latencies: the next path'
 
 type_keys Tab
 sees '[6 events]' 'Tab: the next screen'
-type_keys Tab Tab
+type_keys Tab Tab Tab
 sees '[1 classes]' 'Tab: round'
 does next
-type_keys BTab BTab
+type_keys BTab BTab BTab
 sees '[6 events]' 'Shift-Tab: back'
 does previous
 
@@ -186,7 +186,7 @@ sees 'every 0.1 s' '-: no further than 0.1 s'
 
 type_keys h
 sees '[help]' 'h: help'
-sees '1 to 7 Go to a screen by the number on its tab.' 'the first key'
+sees '1 to 8 Go to a screen by the number on its tab.' 'the first key'
 type_keys G
 sees 'q Leave hakstat.' 'the last key'
 type_keys /
