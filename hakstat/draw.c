@@ -78,11 +78,13 @@ static int leave_put(int c)
 }
 
 /* Only calls that are legal in a signal handler. */
-static void restore_raw(void)
+void draw_fault(int signo)
 {
-    ssize_t ignored = write(STDOUT_FILENO, leave, leave_len);
-    (void)ignored;
-    tcsetattr(STDIN_FILENO, TCSANOW, &saved_tty);
+    ssize_t ignored = is_open ? write(STDOUT_FILENO, leave, leave_len) : 0;
+
+    (void)signo, (void)ignored;
+    if (is_open)
+        tcsetattr(STDIN_FILENO, TCSANOW, &saved_tty);
 }
 
 static void on_stop(int signo)
@@ -90,10 +92,10 @@ static void on_stop(int signo)
     stop_signal = signo;
 }
 
-/* A fault of our own: SA_RESETHAND lets the second one kill.  SIGBUS belongs to shm/. */
+/* A fault of our own: SA_RESETHAND lets the second one kill.  SIGBUS belongs to shm/ (shm_fault). */
 static void on_fault(int signo)
 {
-    restore_raw();
+    draw_fault(signo);
     raise(signo);
 }
 

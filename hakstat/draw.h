@@ -39,6 +39,9 @@ bool draw_open(bool ascii, bool mono);
 /* Give the terminal back; does nothing the second time. */
 void draw_close(void);
 
+/* Give it back in a handler of a signal that will end the process. */
+void draw_fault(int signo);
+
 /* End by the signal that made draw_key() say K_STOP, so that the parent sees it; returns where
  * there was none.  Call it after draw_close(). */
 void draw_die_by_signal(void);

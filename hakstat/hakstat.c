@@ -169,6 +169,7 @@ static void choose(const struct options *o, struct view *v)
         return;                                 /* the loops look for it */
     code = shm_targets(&o->target, &list, &count, &err);
     if (code == SHM_EUSAGE && !o->batch) {
+        v->back = v->screen;
         v->screen = SCREEN_PROCESSES;
         return;
     }
@@ -202,6 +203,7 @@ static int run_screen(const struct options *o, struct view *v)
 
     if (!draw_open(o->ascii, o->mono || (no_color != NULL && no_color[0] != '\0')))
         return SHM_EIO;
+    shm_fault = draw_fault;
     view_run(v);
     draw_close();
     draw_die_by_signal();

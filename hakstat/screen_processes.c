@@ -127,20 +127,27 @@ static const char *empty(const struct span *span)
     return "No process runs under libhakmem. Start one with 'hakctl run -- COMMAND'.";
 }
 
-static void enter(struct view *view, uint64_t id)
+static void watch(struct view *view, const struct shm_proc *proc)
 {
     struct shm_error err;
 
+    if (view_attach(view, proc, &err) != SHM_OK) {
+        view_say(view, INK_BAD, "pid %d: %s", proc->pid, err.text);
+        return;
+    }
+    view->screen = view->back;
+    view->filter[0] = '\0';                     /* it was to find the process by */
+}
+
+static void enter(struct view *view, uint64_t id)
+{
     if (view->replay != NULL) {
         view_say(view, INK_BAD, "a recording shows its own processes");
         return;
     }
     for (size_t i = 0; i < list_count; i++)
         if ((uint64_t)list[i].proc.pid == id) {
-            if (view_attach(view, &list[i].proc, &err) == SHM_OK)
-                view->screen = view->back;
-            else
-                view_say(view, INK_BAD, "pid %d: %s", list[i].proc.pid, err.text);
+            watch(view, &list[i].proc);
             return;
         }
 }

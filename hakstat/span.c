@@ -107,27 +107,29 @@ void span_hist(const struct span *span, const struct hak_stat_desc *stat,
         buckets[i] = minus(buckets[i], from[i]);
 }
 
-/* The counters' side of cached_law. */
-static uint64_t cached_blocks(const struct shm_snap *snap, unsigned slot, unsigned bin)
+/* The counters' side of cached_law: what came in by `refilled` and frees, less what went out. */
+static uint64_t cached_blocks(const struct shm_snap *snap, unsigned slot, unsigned bin,
+                              const struct hak_stat_desc *refilled,
+                              const struct hak_stat_desc *returned)
 {
-    const struct shm_seg *seg = snap->seg;
     struct shm_sums s;
 
     shm_sum_bin(snap, slot, bin, &s);
-    return minus(shm_bin(snap, slot, shm_stat(seg, HAK_SCOPE_BIN, "refilled"), bin) +
-                     s.frees - s.remote_frees,
-                 shm_bin(snap, slot, shm_stat(seg, HAK_SCOPE_BIN, "returned"), bin) + s.allocs);
+    return minus(shm_bin(snap, slot, refilled, bin) + s.frees - s.remote_frees,
+                 shm_bin(snap, slot, returned, bin) + s.allocs);
 }
 
 uint64_t span_cached_bytes(const struct span *span, unsigned slot, struct bin_set set)
 {
     const struct shm_seg *seg = span->seg;
+    const struct hak_stat_desc *refilled = shm_stat(seg, HAK_SCOPE_BIN, "refilled");
+    const struct hak_stat_desc *returned = shm_stat(seg, HAK_SCOPE_BIN, "returned");
     uint64_t bytes = 0;
 
     /* Large and huge, of size 0, have no caches. */
     for (unsigned bin = 0; bin < seg->bin_count; bin++)
         if (seg->bins[bin].size != 0 && in_set(seg, set, bin))
-            bytes += cached_blocks(span->to, slot, bin) * seg->bins[bin].size;
+            bytes += cached_blocks(span->to, slot, bin, refilled, returned) * seg->bins[bin].size;
     return bytes;
 }
 

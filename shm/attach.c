@@ -24,13 +24,18 @@
 
 /* ---- Reading and writing a mapping that may be cut off ------------------------------------- */
 
+void (*shm_fault)(int sig);
+
 static sigjmp_buf cut_off;
 static volatile sig_atomic_t guarded;
 
 static void on_sigbus(int sig)
 {
     if (!guarded) {
-        signal(sig, SIG_DFL);       /* not ours: returning raises it again, and it kills */
+        signal(sig, SIG_DFL);       /* not ours: raised again, it kills */
+        if (shm_fault)
+            shm_fault(sig);
+        raise(sig);
         return;
     }
     sigset_t only;

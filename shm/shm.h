@@ -45,6 +45,10 @@ struct shm_error {
 int shm_fail(struct shm_error *err, enum shm_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Where a SIGBUS has nothing to do with a segment, this is called, as a signal handler, before it ends
+ * the process: for who has a terminal to restore.  NULL: nothing to do. */
+extern void (*shm_fault)(int sig);
+
 /* ---- Finding ------------------------------------------------------------------------------- */
 
 /* A segment found on this machine. */

@@ -298,6 +298,15 @@ is "$(tr ' ' '\n' <<<"${did# }" | sort)" \
     "$(sed -nE 's/^KEY\(([a-z_]+),.*/\1/p' "$HAK_SRC/hakstat/keys.def" | sort)" \
     'every key of keys.def was typed'
 
+screen_open 80x24 "$hakstat" -s threads
+sees '[processes]' 'several processes and no -p: they are listed'
+sees "$first fixture_segment live 3 60.7M 0 - 0" 'by pid, name, threads, bytes live, rate, L0 share, generation'
+type_keys /
+type_text "$pid"
+type_keys Enter Enter
+sees '[2 threads]' 'Enter: watches it on the screen that was asked for'
+sees "pid $pid" 'it and no other'
+
 screen_open 80x24 "$hakstat" -p "$pid" --readonly -s knobs
 sees '[4 knobs]' '--readonly'
 type_keys Enter
@@ -363,7 +372,7 @@ restored() {
     is "$(cat "$tmp/after")|$(in_tmux display -p '#{alternate_on} #{cursor_flag}')" \
         "$(cat "$tmp/before")|0 1" "$1: the terminal is as it was"
 }
-for signal in INT:130 TERM:143 HUP:129 QUIT:131 SEGV:139 ABRT:134; do
+for signal in INT:130 TERM:143 HUP:129 QUIT:131 SEGV:139 ABRT:134 BUS:135; do
     screen_open 80x24 "$hakstat" -p "$pid"
     sees '[1 classes]' "SIG${signal%:*}: hakstat runs"
     pkill -"${signal%:*}" -x hakstat
@@ -375,6 +384,18 @@ sees '[1 classes]' 'Ctrl-C: hakstat runs'
 type_keys C-c
 sees 'exit 130' 'Ctrl-C ends it'
 restored 'Ctrl-C'
+screen_open 80x24 env PS1='> ' bash --norc --noprofile -i
+type_text "$hakstat -p $pid"
+type_keys Enter
+sees '[1 classes]' 'Ctrl-Z: hakstat runs in a shell'
+type_keys C-z
+sees 'Stopped' 'it is stopped'
+is "$(in_tmux display -p '#{alternate_on} #{cursor_flag}')" '0 1' 'and its screen is gone'
+type_text fg
+type_keys Enter
+sees '[1 classes]' 'fg: it is there again'
+type_keys q
+sees '> ' 'q leaves'
 
 screen_open 80x24 "$hakstat" -p "$pid" -d 0.1
 sees '[1 classes]' 'a process that will die'
