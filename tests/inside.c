@@ -211,6 +211,31 @@ static void test_busy(void)
     close(fd = holder());
 }
 
+static volatile int result = -1;
+
+static void *set_while_busy(void *arg)
+{
+    result = hak_set("pool.lru_max", 31);
+    pause();
+    return arg;
+}
+
+/* A thread that is cancelled while it waits for the lock comes back from there, having changed
+ * nothing and left nothing behind. */
+static void test_cancel(void)
+{
+    pthread_t t;
+    void *end;
+    int fds = left_open(), fd = holder();
+    if (pthread_create(&t, NULL, set_while_busy, NULL) || pthread_cancel(t))
+        bail("no thread to cancel");
+    pthread_join(t, &end);
+    close(fd);
+    is(result, EBUSY, "a thread that is cancelled while it waits for the lock");
+    ok(end == PTHREAD_CANCELED, "ends after hak_set has returned");
+    is(left_open(), fds, "and leaves no descriptor open");
+}
+
 static void test_standard_files(void)
 {
     int kept = dup(0);
@@ -524,6 +549,7 @@ int main(int argc, char **argv)
     test_pending();
     test_revert();
     test_busy();
+    test_cancel();
     test_standard_files();
     test_processes();
     is_str(in_child(run_without_segment), "exit 0", "without a segment it changes the private table");

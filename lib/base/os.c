@@ -148,8 +148,9 @@ void os_pause(unsigned tried)
 {
     int saved = errno;
 
+    /* libc's nanosleep is a cancellation point. */
     if (tried >= 1000)
-        nanosleep(&(struct timespec) { .tv_nsec = 50000 }, NULL);
+        syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec) { .tv_nsec = 50000 }, NULL);
     else if (tried >= 100)
         syscall(SYS_sched_yield);
     errno = saved;
