@@ -21,6 +21,8 @@
 
 /* Files beyond this are no segment: 64 GiB is room for millions of threads. */
 #define SIZE_MOST (UINT64_C(64) << 30)
+#define UNLOCKED_TRIES 20           /* looks at an unfinished segment, a millisecond apart */
+#define LOCKED_TRIES   200
 
 /* ---- Reading and writing a mapping that may be cut off ------------------------------------- */
 
@@ -130,7 +132,7 @@ int shm_open_file(int dir, const char *name, bool want_write, int *fd, struct sh
         code = st.st_nlink ? shm_fail(err, SHM_EIO, "its segment has %lu names, not one",
                                       (unsigned long)st.st_nlink)
                            : shm_fail(err, SHM_EGONE, "its segment is gone");
-    else if ((uint64_t)st.st_size < sizeof(struct hak_seg_header)
+    else if ((st.st_size && (uint64_t)st.st_size < sizeof(struct hak_seg_header))
              || (uint64_t)st.st_size > SIZE_MOST)
         code = shm_fail(err, SHM_EIO, "its segment is damaged: %lld bytes", (long long)st.st_size);
     if (code)
@@ -202,14 +204,14 @@ static bool read_whole(int fd, void *to, size_t size)
 
 int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err)
 {
-    /* A process that is just starting is ready within microseconds; one that died before isn't
-     * ever. */
+    /* The file is made, then locked, then given its length, then filled, within microseconds where the
+     * process gets a CPU.  One that dies before the end leaves it so. */
     for (int tries = 0; ; tries++) {
         struct stat st;
-        if (fstat(fd, &st) || !read_whole(fd, header, sizeof *header))
+        if (fstat(fd, &st) || (st.st_size && !read_whole(fd, header, sizeof *header)))
             return damaged(err, "no header");
         /* What was read along with `ready` may be older than it. */
-        if (header->ready == 1 && read_whole(fd, header, sizeof *header)) {
+        if (st.st_size && header->ready == 1 && read_whole(fd, header, sizeof *header)) {
             if (memcmp(header->magic, HAK_SEG_MAGIC, sizeof header->magic))
                 return damaged(err, "not a hakmem segment");
             if (header->abi_major != HAK_ABI_MAJOR)
@@ -220,8 +222,11 @@ int shm_read_header(int fd, struct hak_seg_header *header, struct shm_error *err
             check_map(header);
             return check_header(header, (uint64_t)st.st_size, err);
         }
-        if (tries == 20 || !shm_locked(fd))
+        bool locked = shm_locked(fd);
+        if (!locked && (st.st_size || tries == UNLOCKED_TRIES))
             return shm_fail(err, SHM_EIO, "its segment was never finished");
+        if (tries == LOCKED_TRIES)
+            return shm_fail(err, SHM_EGONE, "it is only just starting");
         shm_nap_us(1000);
     }
 }

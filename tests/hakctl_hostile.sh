@@ -68,7 +68,7 @@ refused 7 'its segment has ABI 2, this tool knows ABI 1'
 stop $pid
 case_='not ready'
 start ready=0
-refused 1 'its segment was never finished'
+refused 3 'it is only just starting'
 stop $pid
 case_='two names'
 start corrupt=name_twice
@@ -117,9 +117,17 @@ case_='a directory'
 mkdir "/dev/shm/$name"
 refused 1 'its segment is not a regular file'
 clear_shm
-case_='an empty file'
-: >"/dev/shm/$name"
-refused 1 'its segment is damaged: 0 bytes'
+case_='an empty file that is locked, as at a birth'
+exec {birth}>"/dev/shm/$name"
+flock "$birth"
+refused 3 'it is only just starting'
+exec {birth}>&-
+run "$hakctl" stats -p $pid
+is "$code|$err" "1|hakctl: pid $pid: its segment was never finished" 'an empty file that nobody holds'
+clear_shm
+case_='a file that is too short'
+echo >"/dev/shm/$name"
+refused 1 'its segment is damaged: 1 bytes'
 clear_shm
 case_='a huge hole'
 truncate -s 1E "/dev/shm/$name"
