@@ -2,7 +2,8 @@
  *
  * They are requests like those of a tool: written to the control page under the lock that all its
  * writers take, so that none of two that are composed at one time is lost.  The library maps the
- * page read-only; a request has a mapping of its own for as long as it is written.
+ * page read-only; a request has a mapping of its own for as long as it is written.  In
+ * tests/model/generation.pml this is Inside.
  *
  * No signal comes in between: a handler that calls fork would leave the lock to a child that has
  * neither the mapping nor its rest of the request. */

@@ -13,9 +13,13 @@
  * Not spin's: that words are seen in the order in which they were written (release of every `put`, acquire
  * of every `get`).
  *
- * Long: -DLOOKS=2.  Must fail: -DNO_SECOND_LOOK (the library doesn't look at the generation again), -DIN_PLACE (a tool writes
- * to the array in force), -DONE_WRITER (one place for the name of the writer), -DNO_EPOCH (a thread that
- * learns a table doesn't look at the epoch again). */
+ * Also: -DINSIDE (one of the tools is the process itself).  Long: -DLOOKS=2.  Must fail: -DNO_SECOND_LOOK
+ * (the library doesn't look at the generation again), -DIN_PLACE (a tool writes to the array in force),
+ * -DONE_WRITER (one place for the name of the writer), -DNO_EPOCH (a thread that learns a table doesn't look
+ * at the epoch again), -DUNLOCKED (the process sets without the lock of the tools). */
+#ifdef UNLOCKED
+#define INSIDE
+#endif
 #ifndef SETS
 #define SETS  2                         /* by each tool */
 #endif
@@ -191,6 +195,47 @@ again:  skip;
     tools--
 }
 
+/* A set of the process itself (lib/control/inside.c): what was asked for before comes before. */
+proctype Inside(byte me)
+{
+    byte sets = 1, g, by;
+    words r;
+
+    do
+    :: sets <= SETS ->
+#ifndef UNLOCKED
+        atomic { !ofd_lock -> ofd_lock = true };
+#endif
+        atomic { !lock -> lock = true };
+        request_take();
+        d_step {
+            r.knob[0] = table[epoch & 1].knob[0];
+            r.knob[1] = table[epoch & 1].knob[1];
+            r.knob[me] = sets;
+            g = seen + 1;
+            by = me
+        };
+        values[g & 1].knob[0] = r.knob[0];
+        values[g & 1].knob[1] = r.knob[1];
+        WRITER(g) = me;
+        atomic {
+            meant[g].knob[0] = r.knob[0];
+            meant[g].knob[1] = r.knob[1];
+            meant_by[g] = me;
+            last_set[me] = sets;
+            generation = g
+        };
+        accept();
+        d_step { g = 0; by = 0; r.knob[0] = 0; r.knob[1] = 0; lock = false };
+#ifndef UNLOCKED
+        ofd_lock = false;
+#endif
+        sets++
+    :: else -> break
+    od;
+    tools--
+}
+
 init
 {
     byte g, by;
@@ -199,7 +244,11 @@ init
 
     atomic {
         run Tool(0);
+#ifdef INSIDE
+        run Inside(1);
+#else
         run Tool(1);
+#endif
         run Thread();
         run Thread()
     };
