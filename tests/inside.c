@@ -264,6 +264,7 @@ static int bare_child(void)
     int status;
     if (pid == 0) {
         size_t n = hak_counters(counters, 200);
+        hak_purge();
         _exit(n && value_of("pool.lru_max") == 32 && !hak_set("pool.lru_max", 41)
               && value_of("pool.lru_max") == 41 ? 0 : 1);
     }

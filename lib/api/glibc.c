@@ -57,7 +57,7 @@ static void sum(struct totals *t)
 int HAK_API(malloc_trim)(size_t pad)
 {
     (void)pad;
-    hak_start();
+    hak_ready();
     return heap_purge() > 0;
 }
 

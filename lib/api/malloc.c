@@ -192,7 +192,7 @@ size_t HAK_API(malloc_usable_size)(void *p)
 
 hak_export size_t hak_purge(void)
 {
-    hak_start();
+    hak_ready();
     return heap_purge();
 }
 
