@@ -51,7 +51,7 @@ nothing_lost='{"in-flight":0,"process":0,"counts":0,"waits":0}'
 
 said=$("$hakprobe" --check 2>&1)
 status=$?
-if [ "$(id -u)" != 0 ] || [ $status = 4 ]; then
+if [ $status = 4 ] || [[ $said == *'no BTF of the running'* || $said == *'has no tracepoint'* ]]; then
     skip 'hakprobe counts' "hakprobe --check: ${said##*$'\n'}"
     done_testing
 fi

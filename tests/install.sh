@@ -20,7 +20,11 @@ share/man/man3/hakmem.3
 share/man/man7/hakmem-probes.7
 share/man/man7/hakmem.7
 share/zsh/site-functions/_hakctl'
-[ ! -e "$HAK_BUILD/probes/hakprobe" ] || want+=$'\nbin/hakprobe\nshare/man/man1/hakprobe.1'
+[ ! -e "$HAK_BUILD/probes/hakprobe" ] || want+='
+bin/hakprobe
+share/bash-completion/completions/hakprobe
+share/man/man1/hakprobe.1
+share/zsh/site-functions/_hakprobe'
 [ ! -e "$hakstat" ] || want+=$'\nbin/hakstat\nshare/man/man1/hakstat.1'
 is "$(cd "$dest/opt/hakmem" && find . ! -type d | sed 's,^\./,,' | sort)" "$(sort <<<"$want")" \
     'these files, and no others'

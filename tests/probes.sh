@@ -19,7 +19,12 @@ wait_until grep -q "^TracerPid:.$tracer" /proc/$a/status
 probe "$tmp/life" -p $a
 go b
 go a
-for i in 1 2 3; do tell b round; tell a round; tell b large; done
+for i in 1 2 3; do
+    echo round >&$to_b                  # at the same time
+    tell a round
+    answer_of b
+    tell b large
+done
 tell a large
 tell a contend 4
 "$hakctl" -j stats -p $a >"$tmp/stats"
@@ -110,4 +115,7 @@ is "$(jq -r '.processes[0].waits[].lock | select(. != null)' "$tmp/locks" | grep
     'and its locks have names'
 is "$(jq '[.processes[0].calls[].call] | unique | join(",")' "$tmp/locks")" '"futex"' '-k futex: no other call'
 
+
+ok 'its programs compile for aarch64 as well' clang -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_arm64 -std=gnu11 \
+    -Wall -Wextra -Wno-unused-parameter -Werror -I"$HAK_SRC" -c -o "$tmp/arm64.o" "$HAK_SRC/probes/hakprobe.bpf.c"
 done_testing

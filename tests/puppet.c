@@ -26,6 +26,8 @@
 #include <unistd.h>
 #include <malloc.h>
 
+#include "tests/orders.h"
+
 enum { THREADS = 256, PILE = 100000 };
 
 static struct puppet {
@@ -147,18 +149,6 @@ static void obey(char **argv)
     } else {
         order.answer = "no such thread";
     }
-}
-
-/* A line from standard input, read byte by byte: stdio would allocate. */
-static int read_line(char *line, size_t room)
-{
-    size_t n = 0;
-    while (n + 1 < room && read(0, &line[n], 1) == 1)
-        if (line[n++] == '\n') {
-            line[n - 1] = '\0';
-            return 1;
-        }
-    return 0;
 }
 
 static void say(const char *answer)
