@@ -20,6 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/orders.h"
+
 enum { ROUND = 40, PAGES = 100, THREADS = 32, PAIRS = 2000, MIB = 1 << 20, LARGE = 80 * MIB };
 
 static uint32_t words[THREADS + 1];
@@ -128,19 +130,6 @@ static void say(long number)
     int n = snprintf(line, sizeof line, "ok %ld\n", number);
 
     must(write(1, line, (size_t)n) == n);
-}
-
-/* A line from standard input, read byte by byte: stdio would allocate. */
-static int read_line(char *line, size_t room)
-{
-    size_t n = 0;
-
-    while (n + 1 < room && read(0, &line[n], 1) == 1)
-        if (line[n++] == '\n') {
-            line[n - 1] = '\0';
-            return 1;
-        }
-    return 0;
 }
 
 int main(void)
