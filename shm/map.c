@@ -11,7 +11,8 @@ static size_t superslabs_used(const struct shm_seg *seg)
     struct stat st;
     uint64_t used, most = h->map_count;
 
-    if (h->map_count == 0 || !shm_copy_out(&used, &state->map_used, sizeof used) || fstat(seg->fd, &st) != 0)
+    if (h->map_count == 0 || fstat(seg->fd, &st) != 0 ||
+        !shm_copy_out(&used, &state->map_used, sizeof used))
         return 0;
     if (most > (uint64_t)st.st_blocks * 512 / h->map_size)
         most = (uint64_t)st.st_blocks * 512 / h->map_size;

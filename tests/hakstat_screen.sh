@@ -311,6 +311,23 @@ screen_open 80x24 "$hakstat" -p "$pid" --readonly -s knobs
 sees '[4 knobs]' '--readonly'
 type_keys Enter
 sees '--readonly: knobs are only shown' 'Enter says why not'
+# The number of walks asked for, in the control page (docs/segment-abi.md).
+walks() {
+    local segment=(/dev/shm/hakmem."$pid".*) control
+    control=$(od -An -tu4 -j 184 -N 4 "${segment[0]}")
+    od -An -tu8 -j $((control + 1600)) -N 8 "${segment[0]}" | tr -d ' '
+}
+asked=$(walks)
+type_keys 3 - - -
+sees '[3 superslabs]' '--readonly: the map'
+sleep 1
+is "$(walks)" "$asked" 'and no thread is asked to look at its slabs'
+screen_open 80x24 "$hakstat" -p "$pid" -d 0.1
+sees '[1 classes]' 'without it'
+is "$(walks)" "$asked" 'none is asked on other screens'
+type_keys 3
+more() { [ "$(walks)" -gt $((asked + 2)) ]; }
+ok 'but while the map is shown' wait_until more
 
 # ---- Sizes and terminals ----------------------------------------------------------------------
 

@@ -221,6 +221,23 @@ static void test_map(void)
     is(look_at_map(), 0, "a library that has no map");
 }
 
+/* ---- A walk that nobody waits for ---------------------------------------------------------- */
+
+static void test_ask_walk(void)
+{
+    struct shm_seg *seg = attach();
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    int other = open(path, O_RDWR | O_CLOEXEC);
+    is(shm_ask_walk(seg, &err), SHM_OK, "a walk is asked for");
+    is(f->control.walk, 1, "by its number");
+    if (other < 0 || fcntl(other, F_OFD_SETLK, &lock))
+        bail("no lock: %s", strerror(errno));
+    is(shm_ask_walk(seg, &err), SHM_OK, "while another tool has the lock");
+    is(f->control.walk, 1, "nothing is written, and nothing waited for");
+    close(other);
+    shm_detach(seg);
+}
+
 /* ---- Random damage ------------------------------------------------------------------------- */
 
 static uint64_t seed = 0x9E3779B97F4A7C15;
@@ -299,6 +316,8 @@ int main(void)
     test_cut_off();
     again(3);
     test_map();
+    again(3);
+    test_ask_walk();
     test_damage();
     unlink(path);
     return tap_done();
