@@ -54,12 +54,16 @@ struct bin {
 
 struct heap_hot {
     int32_t countdown;                      /* frees until the next tick */
-    uint32_t pad[63];
+    uint32_t pad[15];
     struct bin bin[HAK_BINS];
 };
 
 _Static_assert(sizeof(struct bin) == sizeof(struct hak_row), "a bin and its row have one stride");
-_Static_assert(offsetof(struct heap_hot, bin) == offsetof(struct hak_slot_full, row), "at a constant distance");
+
+/* From a bin to its row.  Were it a multiple of 4 KiB, the processor would take the store to a counter for
+ * one to the field of the bin that has the same lower 12 bits, and let the next load of that wait. */
+#define ROW_DISTANCE (64 * KIB + offsetof(struct hak_slot_full, row) - offsetof(struct heap_hot, bin))
+_Static_assert(ROW_DISTANCE % 4096 == 192, "a counter shares its lower 12 bits with the end of L0 only");
 
 /* The byte offset of a request's bin in a heap; tiny by the byte, which saves two instructions over
  * steps of eight, and in the heap itself, which saves one more. */
@@ -156,7 +160,7 @@ hak_inline unsigned bin_index(const struct heap *h, const struct bin *b)
 
 hak_inline struct hak_row *row_of(struct bin *b)
 {
-    return (struct hak_row *)((char *)b + 64 * KIB);
+    return (struct hak_row *)((char *)b + ROW_DISTANCE);
 }
 
 /* The heap and bin of an owner word. */
