@@ -301,11 +301,11 @@ is "$(json 'd["knobs"][0]["from"], d["knobs"][0]["changed"]["uid"], sorted(d["kn
     "('hakctl', $(id -u), ['pid', 'time_ns', 'uid'])" 'describe -j'
 
 # hakctl is gone at once; the process puts the value back by itself.
-run set --no-wait --revert-after 0.3 tiny.bump_chunk=5
+run set --no-wait --revert-after 1.5 tiny.bump_chunk=5
 order pairs 0 64 5000
 run get -n tiny.bump_chunk
-is "$out" 5 'set for 0.3 seconds'
-sleep 0.4
+is "$out" 5 'set for 1.5 seconds'
+sleep 1.6
 run get -n tiny.bump_chunk
 is "$out" 5 'nothing happens while it does nothing'
 order pairs 0 64 5000

@@ -67,9 +67,10 @@ sets() {
     order pairs 0 16 4096
     is "$("$own_hakctl" get -n $mask "$2" | xargs)" '0x6 1' "$library: it is in force"
     is "$("${!1}" get '*' | grep -v "^$mask\|^$2 ")" "$before" "$library: and all else is as it was"
-    is "$("${!1}" set --revert-after 0.05 $mask=0x2 >/dev/null; echo $?)" 0 "$library: $1 sets for a while"
+    is "$("${!1}" set --no-wait --revert-after 1.5 $mask=0x2 >/dev/null; echo $?)" 0 "$library: $1 sets for a while"
     order pairs 0 16 4096
-    sleep 0.1
+    is "$("${!1}" get -n $mask)" 0x2 "$library: it is in force"
+    sleep 1.6
     order pairs 0 16 4096
     is "$("${!1}" get -n $mask)" 0x6 "$library: and it is reverted"
     "${!1}" reset -q --all
