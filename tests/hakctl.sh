@@ -266,12 +266,12 @@ stop $pid
 
 # A thread that runs, but frees so little that it comes to no tick.
 start threads=2 busy=1 pace=1 deaf=1
-run set --wait 0.3 $mask=3
-like "$code|$out|$err" "^6\|$mask: 0xFF -> 0x3 \(generation 1, applied by 0/1 threads, 1 idle\)\|hakctl: pid $pid: generation 1 is applied by 0/1 threads after 300 ms; thread $pid runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
+run set --wait 1 $mask=3
+like "$code|$out|$err" "^6\|$mask: 0xFF -> 0x3 \(generation 1, applied by 0/1 threads, 1 idle\)\|hakctl: pid $pid: generation 1 is applied by 0/1 threads after 1000 ms; thread $pid runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
     'set: a thread that frees little'
 [[ $err =~ only\ ([0-9]+)\ .*next\ ([0-9]+) ]]
 is "$((BASH_REMATCH[1] > 0)) $((BASH_REMATCH[1] + BASH_REMATCH[2]))" '1 2048' 'it has a tick in 2048 frees'
-run -j set --wait 0.1 $mask=4
+run -j set --wait 0.5 $mask=4
 like "$code|$(json 'd["error"]["code"], d["applied"], d["threads"], 1000 < d["frees_left"] < 2048')" \
     '^6\|\(6, 0, 1, True\)$' 'set -j: likewise'
 stop $pid

@@ -83,7 +83,7 @@ is "$out" 0xC 'and is once one has'
 # A thread that frees a block now and then, less than a tick's worth, while the set waits for it.
 "$hakctl" set -q $mask=0x8
 until [ "$("$hakctl" get -n $mask)" = 0x8 ]; do order pairs 1 16 64; done   # its countdown begins anew
-"$hakctl" set --wait 0.5 $mask=0xC >"$tmp/out" 2>"$tmp/err" &
+"$hakctl" set --wait 2 $mask=0xC >"$tmp/out" 2>"$tmp/err" &
 setter=$!
 while kill -0 $setter 2>/dev/null; do
     order pairs 1 16 1
@@ -91,7 +91,7 @@ while kill -0 $setter 2>/dev/null; do
 done
 wait $setter
 like "$?|$(cat "$tmp/out" "$tmp/err")" "^6\|$mask: 0x8 -> 0xC \(generation 3, applied by 0/1 threads, 3 idle\)
-hakctl: pid $puppet: generation 3 is applied by 0/1 threads after 500 ms; thread [0-9]+ runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
+hakctl: pid $puppet: generation 3 is applied by 0/1 threads after 2000 ms; thread [0-9]+ runs, but has made only [0-9]+ frees meanwhile; it applies it within its next [0-9]+\$" \
     'set: a thread that frees little'
 left=$(sed 's/.* //' "$tmp/err")
 order pairs 1 16 "$left"
