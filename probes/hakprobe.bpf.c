@@ -57,7 +57,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, PROCESSES * 8);
+    __uint(max_entries, PROCESSES * HAKPROBE_ROWS);
     __type(key, struct hakprobe_counts_key);
     __type(value, struct hakprobe_counts);
 } counts SEC(".maps");
@@ -144,6 +144,14 @@ static __always_inline void own_id(struct hakprobe_id *id)
     id->zero = 0;
 }
 
+static __always_inline bool exiting(void)
+{
+    enum { PF_EXITING = 4 };
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+    return BPF_CORE_READ(task, flags) & PF_EXITING;
+}
+
 static __always_inline void set_comm(struct hakprobe_process *p)
 {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -174,7 +182,8 @@ static __always_inline struct hakprobe_process *own_process(struct hakprobe_id *
     }
     if (p && !p->ended)
         return p;
-    lose(HAKPROBE_LOST_PROCESS);
+    if (!exiting())                 /* what the kernel does at the end of a process is not its own */
+        lose(HAKPROBE_LOST_PROCESS);
     return 0;
 }
 

@@ -309,9 +309,12 @@ static void catch_signals(void)
     sigemptyset(&ours);
     sigaddset(&ours, SIGINT);
     sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGHUP);
     sigprocmask(SIG_BLOCK, &ours, &unblocked);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);       /* what is pinned is to be taken away */
 }
 
 static uint64_t now_ns(void)
@@ -379,7 +382,12 @@ static int output(struct hakprobe *h, struct probes *probes, struct probes_readi
     probes_reading_free(since);
     probes_reading_free(*before);
     *before = now;
-    return fflush(stdout) || ferror(stdout) ? shm_fail(err, SHM_EIO, "standard output: %s", strerror(errno)) : SHM_OK;
+    if (!fflush(stdout) && !ferror(stdout))
+        return SHM_OK;
+    if (errno != EPIPE)
+        return shm_fail(err, SHM_EIO, "standard output: %s", strerror(errno));
+    stop = 1;                       /* nobody reads any more */
+    return SHM_OK;
 }
 
 static int say_counting(const struct hakprobe *h, struct shm_error *err)
@@ -408,7 +416,7 @@ static int count(struct hakprobe *h, struct probes *probes, struct shm_error *er
         next += (uint64_t)h->interval_ms * 1000000;
         more = wait_until(h, next);
         code = output(h, probes, &before, err);
-        more = more && !code && ++printed != h->count;
+        more = more && !code && !stop && ++printed != h->count;
     }
     probes_reading_free(before);
     return code;

@@ -46,6 +46,7 @@ struct hakprobe_counts {
     uint64_t unfinished;            /* besides these: never came back.  The thread was killed in the
                                      * call; the fault was answered by a signal */
 };
+#define HAKPROBE_ROWS (HAKPROBE_CALLS * HAKPROBE_WHOSE)     /* of a process, at most */
 struct hakprobe_counts_key {
     struct hakprobe_id id;
     uint32_t call, whose;

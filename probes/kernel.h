@@ -74,6 +74,7 @@ struct mm_struct {
     unsigned long brk;
 };
 struct task_struct {
+    unsigned int flags;
     struct task_struct *group_leader;
     struct pid *thread_pid;
     struct signal_struct *signal;

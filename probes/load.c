@@ -123,7 +123,7 @@ static void configure(struct hakprobe_bpf *skel, const struct probes_scope *scop
         bpf_map__set_max_entries(skel->maps.waits, scope->waits);
     if (scope->processes) {
         bpf_map__set_max_entries(skel->maps.processes, scope->processes);
-        bpf_map__set_max_entries(skel->maps.counts, 8 * scope->processes);
+        bpf_map__set_max_entries(skel->maps.counts, HAKPROBE_ROWS * scope->processes);
     }
 }
 

@@ -70,7 +70,7 @@ int probes_pin(struct probes *p, const char *directory, struct shm_error *err)
     if (mkdir(directory, 0700))
         return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s", directory,
                         strerror(errno),
-                        errno == EEXIST ? " (another hakprobe pins there, or has been killed)" : "");
+                        errno == EEXIST ? " (another hakprobe pins there; if none does, rm -r it)" : "");
     for (int i = 0; i < MAPS; i++)
         if (bpf_obj_pin(*map_fd(p, i), pin_path(path, sizeof path, directory, i))) {
             int error = errno;

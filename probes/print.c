@@ -122,10 +122,20 @@ static void print_process(const struct print *print, const struct probes_reading
     print_waits(print, r, &p->id);
 }
 
+static bool idle(const struct probes_process *p)
+{
+    for (int i = 0; i < HAKPROBE_ROWS; i++)
+        if (!nothing(&p->counts[i / HAKPROBE_WHOSE][i % HAKPROBE_WHOSE]))
+            return false;
+    return !p->ended;
+}
+
+/* Of several processes, those that do nothing are left out. */
 static void print_text(const struct print *print, const struct probes_reading *r, uint64_t interval_ns)
 {
     for (size_t i = 0; i < r->process_count; i++)
-        print_process(print, r, &r->processes[i], interval_ns);
+        if (r->process_count == 1 || !idle(&r->processes[i]))
+            print_process(print, r, &r->processes[i], interval_ns);
     for (int i = 0; i < HAKPROBE_LOST_KINDS; i++)
         if (r->lost[i])
             printf("LOST: %" PRIu64 " not counted for want of room (%s)\n", r->lost[i], probes_lost_names[i]);

@@ -65,6 +65,8 @@ is "$(ls /sys/fs/bpf | grep -v debug)" '' 'what was pinned goes with it'
 sees 'by own counters' 'and the screen notices'
 type_keys q
 sees 'exit 0' 'it ends'
+"$hakprobe" -q -d 0.01 -p $a --pin | head -n 1 >"$tmp/second"
+is "$(ls /sys/fs/bpf | grep -v debug)" '' 'nor does it stay when nobody reads any more'
 "$hakprobe" -q -n 1 -d 0.01 -p $a --pin=/tmp/no-bpf-here >"$tmp/second" 2>&1
 is $? 1 'where there is no BPF file system nothing is pinned'
 like "$(cat "$tmp/second")" "/tmp/no-bpf-here is in no BPF file system" 'and it says why'
