@@ -20,7 +20,7 @@ fails() {  # TEST
 for file in "$HAK_SRC"/tests/mutants/*.patch; do
     name=$(basename "$file" .patch)
     test=$(sed -n 's/^Test: //p' "$file")
-    if ok "$name: applies" patch -s -d .. -p1 -i "$file" && ok "$name: builds" build; then
+    if ok "$name: applies" patch -s -F0 -d .. -p1 -i "$file" && ok "$name: builds" build; then
         ok "$name: $test fails" fails "$test"
     fi
     patch -s -d .. -R -p1 -i "$file" >/dev/null 2>&1
