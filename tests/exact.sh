@@ -127,6 +127,13 @@ stats "$tmp/b"
 is "$(counted sampled_request_bytes) $(counted sampled_block_bytes)" "300000 $((3 * 131072))" \
    'every request of the large tier is a sample'
 
+# Of three more threads, two take over the heaps of those that have ended; the third one's is new.
+stats "$tmp/a"
+order threads 3
+for thread in 7 8 9; do order pairs $thread 16 1; done
+stats "$tmp/b"
+is "$(counted heaps) $(($(counted meta_bytes) >= 128 * 1024))" '1 1' "a heap counts in meta_bytes ($(counted meta_bytes))"
+
 ok 'every conservation law holds' "$hakctl" stats --check -p "$puppet"
 puppet_end
 done_testing

@@ -9,6 +9,7 @@ enum { SLAB = 65536, MOST = 9000 };
 typedef uint16_t superslab[HAK_MAP_SLABS];
 static struct seg s;
 static void *blocks[200000];
+static uint64_t meta_at_fork;
 
 static const superslab *map_of(const struct seg *seg)
 {
@@ -142,7 +143,7 @@ static int child(int to)
     struct seg mine;
     int bad = seg_open(&mine, getpid()) != 0;
     if (!bad) {
-        bad = faults(&mine);
+        bad = faults(&mine) + (seg_global(&mine, "meta_bytes") != meta_at_fork);
         allocate(5000, 1024);
         bad += faults(&mine) + (cells_of(&mine, HAK_CELL_BIN + bin_of(1024)) < 5000 / 64);
         allocate(30, 10 * SLAB);
@@ -161,13 +162,14 @@ static void test_fork(void)
         bail("pipe: %m");
     allocate(20000, 100);
     memcpy(was, map_of(&s), bytes);
+    meta_at_fork = seg_global(&s, "meta_bytes");
     pid_t pid = fork();
     if (pid == 0)
         _exit(child(to[1]));
     if (read(to[0], &bad, sizeof bad) != sizeof bad)
         bad = -1;
     waitpid(pid, NULL, 0);
-    is(bad, 0, "a child has a map of its own, with what it inherits");
+    is(bad, 0, "a child has a map of its own, with what it inherits, metadata too");
     is(memcmp(was, map_of(&s), bytes), 0, "and leaves its parent's alone");
     release(20000);
 }

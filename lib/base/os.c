@@ -1,5 +1,6 @@
 /* os.c: the kernel's side of os.h, by the library's own system calls, which nothing interposes. */
 #include "lib/base/os.h"
+#include "lib/base/hooks.h"
 #include "lib/base/lock.h"
 #include "lib/base/syscall.h"
 
@@ -61,6 +62,12 @@ static struct {
     _Atomic size_t mapped;
 } meta = { .lock.name = "meta" };
 
+void os_meta_note(size_t bytes)
+{
+    atomic_fetch_add_explicit(&meta.mapped, bytes, memory_order_relaxed);
+    GLOBAL_ADD(meta_bytes, bytes);
+}
+
 void *os_meta(size_t bytes)
 {
     void *p = NULL;
@@ -72,7 +79,7 @@ void *os_meta(size_t bytes)
         char *fresh = os_map(chunk, os_page);
         if (!fresh)
             goto out;
-        atomic_fetch_add_explicit(&meta.mapped, chunk, memory_order_relaxed);
+        os_meta_note(chunk);
         if (chunk != META_CHUNK) {                   /* large: a mapping of its own */
             p = fresh;
             goto out;

@@ -18,6 +18,9 @@ bool os_map_at(void *p, size_t bytes);
 
 /* For metadata that lives as long as the process: cut from larger mappings, zeroed, aligned to 64. */
 void *os_meta(size_t bytes);
+
+/* Metadata that has a mapping of its own counts here, too; and all of it together. */
+void os_meta_note(size_t bytes);
 size_t os_meta_mapped(void);
 
 /* Gives an address range back.  Where the kernel has no room to split a mapping (ENOMEM), the pages

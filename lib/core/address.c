@@ -17,6 +17,8 @@ static bool leaf_make(uintptr_t a)
     if (!atomic_compare_exchange_strong_explicit(at, &none, (uintptr_t)fresh - (uintptr_t)&address_table.none,
                                                  memory_order_acq_rel, memory_order_acquire))
         os_unmap(fresh, sizeof *fresh);                 /* another thread was first */
+    else
+        os_meta_note(sizeof *fresh);
     return true;
 }
 

@@ -633,4 +633,5 @@ void pool_count_inherited(void)
     GLOBAL_ADD(ss_created, live + lru_count);
     GLOBAL_ADD(ss_peak, live + lru_count);
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), (live + lru_count) * SS_SIZE);
+    GLOBAL_ADD(meta_bytes, os_meta_mapped());
 }

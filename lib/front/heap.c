@@ -160,6 +160,7 @@ static struct heap *map_heap(void)
     struct heap *h = os_map(sizeof *h + heap_l1_bytes(), HEAP_ALIGN);
     if (!h)
         return NULL;
+    os_meta_note(sizeof *h + heap_l1_bytes());
     os_wipe_on_fork(h, round_up(sizeof h->hot, os_page));
     heap_reset_hot(h);
     h->cold.epoch = UINT64_MAX;                         /* of no table: the first look applies one */
