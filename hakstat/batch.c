@@ -80,6 +80,8 @@ static void print_text(const struct view *v, const struct table *t, const struct
         widths[c] = text_width(t, c);
     for (int i = -1; i < (int)t->count; i++)
         print_text_row(t, i, widths);
+    if (t->count == 0 && screens[v->screen]->empty != NULL)
+        puts(screens[v->screen]->empty(span));
     putchar('\n');
 }
 

@@ -357,7 +357,7 @@ void print_report(const struct print *print, const struct probes_report *report)
 
     for (int i = 0; i < PROBES_PARTS; i++) {
         bool tried = report->part[i].tried, works = report->part[i].works;
-        const char *text = tried ? report->part[i].text : "not tried: it needs those above";
+        const char *text = tried ? report->part[i].text : "not tried";
         if (print->format != PRINT_JSON)
             printf("%-14s %-4s %s\n", probes_part_names[i], works ? "yes" : "no", text);
         json_object_set_new(object, probes_part_names[i],

@@ -32,6 +32,8 @@ run_and_say() {
 }
 run_and_say "$hakstat" -p $a -s probes -j -n 1 -d 0.1
 is "$code,$(jq -c .probes <<<"$out")" '0,[]' 'without probes there are no rows, and that is no error'
+run_and_say "$hakstat" -p $a -s probes -n 1 -d 0.1
+like "$out" 'Nobody counts in the kernel: start hakstat with --probes' 'text says why'
 chmod 755 "$tmp"
 install -m 755 "$hakstat" "$tmp/hakstat"
 run_and_say setpriv --bounding-set=-sys_admin,-bpf,-perfmon "$hakstat" --probes -p $a -n 1
