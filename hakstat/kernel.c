@@ -30,7 +30,9 @@ void kernel_close(struct kernel *k)
 
 void kernel_watch(struct kernel *k, const struct shm_proc *proc)
 {
-    struct probes_scope scope = { .ids = &k->id, .id_count = 1, .calls = (1u << HAKPROBE_CALLS) - 1 };
+    struct probes_scope scope = { .ids = &k->id,
+                                  .id_count = 1,
+                                  .calls = (1u << HAKPROBE_CALLS) - 1 };
     struct probes_report report;
     struct shm_error err;
 

@@ -36,13 +36,14 @@ static void put_times(struct row *row, const uint64_t histogram[HAKPROBE_BUCKETS
 }
 
 /* Rows stay once they are there, so that they don't jump. */
-static void add_call(struct table *table, const struct probes_process *now, const struct probes_process *span,
-                     int call, int whose)
+static void add_call(struct table *table, const struct probes_process *now,
+                     const struct probes_process *span, int call, int whose)
 {
     const struct hakprobe_counts *c = &span->counts[call][whose];
     struct row *row;
 
-    if (probes_sum(now->counts[call][whose].histogram) == 0 && now->counts[call][whose].unfinished == 0)
+    if (probes_sum(now->counts[call][whose].histogram) == 0 &&
+        now->counts[call][whose].unfinished == 0)
         return;
     row = table_add(table, call_id(call, whose));
     row->cell[CALL].text = probes_call_names[call];

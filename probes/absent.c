@@ -3,11 +3,12 @@
 
 static int absent(struct shm_error *err)
 {
-    return shm_fail(err, SHM_EIO, "built without eBPF probes (./configure --enable-probes=yes says what they need)");
+    return shm_fail(err, SHM_EIO, "built without eBPF probes "
+                    "(./configure --enable-probes=yes says what they need)");
 }
 
-int probes_open(const struct probes_scope *scope, struct probes **probes, struct probes_report *report,
-                struct shm_error *err)
+int probes_open(const struct probes_scope *scope, struct probes **probes,
+                struct probes_report *report, struct shm_error *err)
 {
     (void)scope, (void)probes;
     *report = (struct probes_report){ 0 };
@@ -26,8 +27,8 @@ int probes_pin(struct probes *probes, const char *directory, struct shm_error *e
     return absent(err);
 }
 
-int probes_read(struct probes *probes, const struct hakprobe_id *only, struct probes_reading **reading,
-                struct shm_error *err)
+int probes_read(struct probes *probes, const struct hakprobe_id *only,
+                struct probes_reading **reading, struct shm_error *err)
 {
     (void)probes, (void)only, (void)reading;
     return absent(err);

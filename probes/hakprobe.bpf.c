@@ -19,8 +19,8 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* Filters, set before loading; the verifier cuts out what they exclude.  Watched are the processes that
- * user space has entered in `processes`, and */
+/* Filters, set before loading; the verifier cuts out what they exclude.  Watched are the processes
+ * that user space has entered in `processes`, and */
 const volatile bool learn = false;          /* those that make a marked call */
 const volatile bool in_cgroup = false;      /* those of the cgroup in `cgroup` */
 const volatile __u32 wanted = ~0u;          /* bit c: calls of kind c */
@@ -93,7 +93,7 @@ static __always_inline void lose(__u32 kind)
         ADD(*n, 1);
 }
 
-/* ---- Registers and numbers of the architecture ------------------------------------------------ */
+/* ---- Registers and numbers of the architecture ---------------------------------------------- */
 
 #if defined(__TARGET_ARCH_x86)
 enum { NR_MMAP = 9, NR_MUNMAP = 11, NR_BRK = 12, NR_MREMAP = 25, NR_MADVISE = 28, NR_FUTEX = 202 };
@@ -106,7 +106,8 @@ enum { NR_MMAP = 9, NR_MUNMAP = 11, NR_BRK = 12, NR_MREMAP = 25, NR_MADVISE = 28
 /* 32-bit code has numbers of its own. */
 #define FOREIGN(regs) (BPF_CORE_READ(regs, cs) == 0x23)
 #elif defined(__TARGET_ARCH_arm64)
-enum { NR_MMAP = 222, NR_MUNMAP = 215, NR_BRK = 214, NR_MREMAP = 216, NR_MADVISE = 233, NR_FUTEX = 98 };
+enum { NR_MMAP = 222, NR_MUNMAP = 215, NR_BRK = 214, NR_MREMAP = 216, NR_MADVISE = 233 };
+enum { NR_FUTEX = 98 };
 #define ARG0(regs)  BPF_CORE_READ(regs, user_regs.regs[0])
 #define ARG1(regs)  BPF_CORE_READ(regs, user_regs.regs[1])
 #define ARG2(regs)  BPF_CORE_READ(regs, user_regs.regs[2])
@@ -131,7 +132,7 @@ static __always_inline int call_of(long nr)
     }
 }
 
-/* ---- Processes -------------------------------------------------------------------------------- */
+/* ---- Processes ------------------------------------------------------------------------------ */
 
 static __always_inline void own_id(struct hakprobe_id *id)
 {
@@ -172,8 +173,8 @@ static __always_inline struct hakprobe_process *own_process(struct hakprobe_id *
     }
     if (!p && !(learn && marked) && !(in_cgroup && bpf_current_task_under_cgroup(&cgroup, 0) == 1))
         return 0;
-    /* One that has ended, and whose counts user space has still to take away, leaves no room for another
-     * one of the same number. */
+    /* One that has ended, and whose counts user space has still to take away, leaves no room for
+     * another one of the same number. */
     struct hakprobe_process fresh = { 0 };
     if (!p) {
         set_comm(&fresh);
@@ -182,12 +183,12 @@ static __always_inline struct hakprobe_process *own_process(struct hakprobe_id *
     }
     if (p && !p->ended)
         return p;
-    if (!exiting())                 /* what the kernel does at the end of a process is not its own */
+    if (!exiting()) /* what the kernel does at the end of a process is not its own */
         lose(HAKPROBE_LOST_PROCESS);
     return 0;
 }
 
-/* ---- The end of a call, or of a fault --------------------------------------------------------- */
+/* ---- The end of a call, or of a fault ------------------------------------------------------- */
 
 static __always_inline unsigned bucket(__u64 ns)
 {
@@ -263,15 +264,17 @@ static __always_inline void crash(const struct flight_key *key)
         bpf_map_delete_elem(&flights, key);
 }
 
-/* ---- System calls ----------------------------------------------------------------------------- */
+/* ---- System calls --------------------------------------------------------------------------- */
 
 /* The operations of futex(2) that wait. */
 static __always_inline bool waits_at(__u64 op)
 {
-    enum { WAIT = 0, LOCK_PI = 6, WAIT_BITSET = 9, WAIT_REQUEUE_PI = 11, LOCK_PI2 = 13, OPERATION = 127 };
+    enum { WAIT = 0, LOCK_PI = 6, WAIT_BITSET = 9, WAIT_REQUEUE_PI = 11, LOCK_PI2 = 13 };
+    enum { OPERATION = 127 };
 
     op &= OPERATION;
-    return op == WAIT || op == LOCK_PI || op == WAIT_BITSET || op == WAIT_REQUEUE_PI || op == LOCK_PI2;
+    return op == WAIT || op == LOCK_PI || op == WAIT_BITSET || op == WAIT_REQUEUE_PI ||
+           op == LOCK_PI2;
 }
 
 static __always_inline void take_arguments(struct flight *f, struct pt_regs *regs, bool marked)
@@ -342,7 +345,7 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
     return 0;
 }
 
-/* ---- Page faults ------------------------------------------------------------------------------ */
+/* ---- Page faults ---------------------------------------------------------------------------- */
 
 static __always_inline __u64 word(__u64 address)
 {
@@ -398,7 +401,7 @@ int fault_end(struct bpf_perf_event_data *ctx)
     return 0;
 }
 
-/* ---- The end of a program --------------------------------------------------------------------- */
+/* ---- The end of a program ------------------------------------------------------------------- */
 
 SEC("raw_tp/sched_process_exec")
 int process_exec(void *ctx)

@@ -19,7 +19,7 @@
 struct watched {
     struct hakprobe_id id;
     int pid;
-    int pidfd;                      /* readable when it has ended; -1: it has, or can't be waited for */
+    int pidfd;                      /* readable at its end; -1: it has ended, or can't be waited for */
     bool ended;
 };
 
@@ -70,14 +70,15 @@ static const char usage[] =
     "Exit codes: 0 done; 1 the kernel can't, or this build; 2 usage, several candidates; 3 no such\n"
     "process; 4 a privilege is missing.  With a command: the command's own.\n";
 
-/* ---- Errors ----------------------------------------------------------------------------------- */
+/* ---- Errors --------------------------------------------------------------------------------- */
 
 /* On standard error, or as JSON on standard output as hakctl does. */
 static int complain(const struct hakprobe *h, const struct shm_error *err)
 {
     if (h->print.format == PRINT_JSON) {
-        json_t *line = json_pack("{s:{s:i, s:s, s:o}}", "error", "code", (int)err->code, "message", err->text,
-                                 "pid", h->target.pid ? json_integer(h->target.pid) : json_null());
+        json_t *line =
+            json_pack("{s:{s:i, s:s, s:o}}", "error", "code", (int)err->code, "message", err->text,
+                      "pid", h->target.pid ? json_integer(h->target.pid) : json_null());
         json_dumpf(line, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(line);
@@ -89,7 +90,8 @@ static int complain(const struct hakprobe *h, const struct shm_error *err)
     return (int)err->code;
 }
 
-static _Noreturn void misuse(const struct hakprobe *h, const char *option, const char *value, const char *wanted)
+static _Noreturn void misuse(const struct hakprobe *h, const char *option, const char *value,
+                             const char *wanted)
 {
     struct shm_error err;
 
@@ -97,7 +99,7 @@ static _Noreturn void misuse(const struct hakprobe *h, const char *option, const
     exit(complain(h, &err));
 }
 
-/* ---- Command line ----------------------------------------------------------------------------- */
+/* ---- Command line --------------------------------------------------------------------------- */
 
 static unsigned long number(const struct hakprobe *h, const char *option, unsigned long most)
 {
@@ -128,7 +130,8 @@ static uint32_t calls(const struct hakprobe *h, char *list)
         while (call < HAKPROBE_CALLS && strcmp(name, probes_call_names[call]))
             call++;
         if (call == HAKPROBE_CALLS)
-            misuse(h, "-k", name, "one of mmap, munmap, madvise, mremap, brk, futex and page-fault");
+            misuse(h, "-k", name,
+                   "one of mmap, munmap, madvise, mremap, brk, futex and page-fault");
         mask |= 1u << call;
     }
     if (!mask)
@@ -136,7 +139,10 @@ static uint32_t calls(const struct hakprobe *h, char *list)
     return mask;
 }
 
-enum { OPT_CGROUP = 256, OPT_METRICS, OPT_PIN, OPT_CHECK, OPT_FLIGHTS, OPT_PROCESSES, OPT_ADDRESSES, OPT_BTF };
+enum {
+    OPT_CGROUP = 256, OPT_METRICS, OPT_PIN, OPT_CHECK, OPT_FLIGHTS, OPT_PROCESSES, OPT_ADDRESSES,
+    OPT_BTF,
+};
 
 static void take_option(struct hakprobe *h, int opt)
 {
@@ -168,17 +174,27 @@ static void take_option(struct hakprobe *h, int opt)
 static void parse(struct hakprobe *h, int argc, char **argv)
 {
     static const struct option longs[] = {
-        { "pid", required_argument, NULL, 'p' }, { "comm", required_argument, NULL, 'c' },
-        { "all-processes", no_argument, NULL, 'a' }, { "cgroup", required_argument, NULL, OPT_CGROUP },
-        { "calls", required_argument, NULL, 'k' }, { "delay", required_argument, NULL, 'd' },
-        { "count", required_argument, NULL, 'n' }, { "histograms", no_argument, NULL, 'H' },
-        { "json", no_argument, NULL, 'j' }, { "openmetrics", no_argument, NULL, OPT_METRICS },
-        { "pin", optional_argument, NULL, OPT_PIN }, { "check", no_argument, NULL, OPT_CHECK },
+        { "pid", required_argument, NULL, 'p' },
+        { "comm", required_argument, NULL, 'c' },
+        { "all-processes", no_argument, NULL, 'a' },
+        { "cgroup", required_argument, NULL, OPT_CGROUP },
+        { "calls", required_argument, NULL, 'k' },
+        { "delay", required_argument, NULL, 'd' },
+        { "count", required_argument, NULL, 'n' },
+        { "histograms", no_argument, NULL, 'H' },
+        { "json", no_argument, NULL, 'j' },
+        { "openmetrics", no_argument, NULL, OPT_METRICS },
+        { "pin", optional_argument, NULL, OPT_PIN },
+        { "check", no_argument, NULL, OPT_CHECK },
         { "in-flight", required_argument, NULL, OPT_FLIGHTS },
         { "processes", required_argument, NULL, OPT_PROCESSES },
-        { "addresses", required_argument, NULL, OPT_ADDRESSES }, { "btf", required_argument, NULL, OPT_BTF },
-        { "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 },
+        { "addresses", required_argument, NULL, OPT_ADDRESSES },
+        { "btf", required_argument, NULL, OPT_BTF },
+        { "quiet", no_argument, NULL, 'q' },
+        { "verbose", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        { 0 },
     };
     int opt;
 
@@ -189,11 +205,13 @@ static void parse(struct hakprobe *h, int argc, char **argv)
         misuse(h, "argument", argv[optind], "an option (a command comes after --)");
     if (command)
         h->command = argv + optind;
-    if (command + (h->target.pid != 0) + (h->target.comm || h->target.all) + (h->scope.cgroup != NULL) > 1)
+    int targets = command + (h->target.pid != 0) + (h->target.comm || h->target.all) +
+                  (h->scope.cgroup != NULL);
+    if (targets > 1)
         misuse(h, "arguments", "these", "one of -p, -c or -a, --cgroup and a command");
 }
 
-/* ---- Whom to watch ---------------------------------------------------------------------------- */
+/* ---- Whom to watch -------------------------------------------------------------------------- */
 
 static int watch(struct hakprobe *h, int pid, const struct hakprobe_id *id, struct shm_error *err)
 {
@@ -203,7 +221,8 @@ static int watch(struct hakprobe *h, int pid, const struct hakprobe_id *id, stru
         return shm_fail(err, SHM_EIO, "out of memory");
     h->watched = more;
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    h->watched[h->watched_count++] = (struct watched){ *id, pid, pidfd, pidfd < 0 && errno == ESRCH };
+    h->watched[h->watched_count++] =
+        (struct watched){ *id, pid, pidfd, pidfd < 0 && errno == ESRCH };
     return SHM_OK;
 }
 
@@ -216,7 +235,8 @@ static int watch_pid(struct hakprobe *h, int pid, struct shm_error *err)
     if (!shm_innermost(pid, &id.pid_ns, &ns_pid)) {
         bool there = !kill(pid, 0) || errno == EPERM;
         return shm_fail(err, there ? SHM_EPERM : SHM_EGONE,
-                        there ? "permission to look at its namespaces is missing" : "no such process");
+                        there ? "permission to look at its namespaces is missing"
+                              : "no such process");
     }
     id.pid = (uint32_t)ns_pid;
     return watch(h, pid, &id, err);
@@ -290,7 +310,7 @@ static int pid_of(const struct hakprobe_id *id, void *ctx)
     return 0;
 }
 
-/* ---- Counting --------------------------------------------------------------------------------- */
+/* ---- Counting ------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t stop;
 static sigset_t unblocked;          /* the mask of who waits: at no other place may `stop` change */
@@ -333,7 +353,8 @@ static void wait_for_end(struct hakprobe *h, uint64_t end)
     struct timespec most = { (time_t)(left / 1000000000), (long)(left % 1000000000) };
 
     for (size_t i = 0; fds && i < h->watched_count; i++)
-        fds[i] = (struct pollfd){ .fd = h->watched[i].ended ? -1 : h->watched[i].pidfd, .events = POLLIN };
+        fds[i] = (struct pollfd){ .fd = h->watched[i].ended ? -1 : h->watched[i].pidfd,
+                                  .events = POLLIN };
     ppoll(fds, fds ? h->watched_count : 0, &most, &unblocked);
     for (size_t i = 0; fds && i < h->watched_count; i++)
         h->watched[i].ended |= fds[i].revents != 0;
@@ -365,7 +386,8 @@ static void forget_ended(struct probes *probes, const struct probes_reading *r)
 }
 
 /* Prints what has been counted since `*before`, which it replaces. */
-static int output(struct hakprobe *h, struct probes *probes, struct probes_reading **before, struct shm_error *err)
+static int output(struct hakprobe *h, struct probes *probes, struct probes_reading **before,
+                  struct shm_error *err)
 {
     struct probes_reading *now, *since;
     int code = probes_read(probes, NULL, &now, err);
@@ -377,7 +399,8 @@ static int output(struct hakprobe *h, struct probes *probes, struct probes_readi
         probes_reading_free(now);
         return shm_fail(err, SHM_EIO, "out of memory");
     }
-    print_reading(&h->print, h->print.format == PRINT_METRICS ? now : since, now->time_ns - (*before)->time_ns);
+    print_reading(&h->print, h->print.format == PRINT_METRICS ? now : since,
+                  now->time_ns - (*before)->time_ns);
     forget_ended(probes, now);
     probes_reading_free(since);
     probes_reading_free(*before);
@@ -422,7 +445,7 @@ static int count(struct hakprobe *h, struct probes *probes, struct shm_error *er
     return code;
 }
 
-/* ---- All of it -------------------------------------------------------------------------------- */
+/* ---- All of it ------------------------------------------------------------------------------ */
 
 static int run(struct hakprobe *h, struct shm_error *err)
 {
@@ -457,7 +480,9 @@ static int end_of_command(struct hakprobe *h)
 
 int main(int argc, char **argv)
 {
-    static struct hakprobe h = { .interval_ms = 1000, .start = -1, .scope.calls = (1u << HAKPROBE_CALLS) - 1 };
+    static struct hakprobe h = { .interval_ms = 1000,
+                                 .start = -1,
+                                 .scope.calls = (1u << HAKPROBE_CALLS) - 1 };
     struct hakprobe_id *ids;
     struct shm_error err;
 

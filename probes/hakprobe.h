@@ -8,8 +8,8 @@ enum hakprobe_call {
     HAKPROBE_FAULT, HAKPROBE_CALLS,
 };
 
-/* Whose a call is: the allocator's has the mark of abi/call.h.  Whose a fault is: the allocator's is in
- * its blocks; not known as long as the process has made no marked call. */
+/* Whose a call is: the allocator's has the mark of abi/call.h.  Whose a fault is: the allocator's
+ * is in its blocks; not known as long as the process has made no marked call. */
 enum hakprobe_whose { HAKPROBE_PROGRAM, HAKPROBE_ALLOCATOR, HAKPROBE_NOT_KNOWN, HAKPROBE_WHOSE };
 
 /* What was not counted, by the map that had no room for it. */
@@ -35,8 +35,8 @@ struct hakprobe_process {
     uint32_t zero;
 };
 
-/* Calls of one kind that have returned: as many as the sum of the histogram, whose buckets are those of
- * abi/segment.h, from entry to return. */
+/* Calls of one kind that have returned: as many as the sum of the histogram, whose buckets are
+ * those of abi/segment.h, from entry to return. */
 #define HAKPROBE_BUCKETS 32
 struct hakprobe_counts {
     uint64_t histogram[HAKPROBE_BUCKETS];

@@ -12,7 +12,7 @@ struct probes {
     struct hakprobe_bpf *skel;                  /* NULL: pinned ones of another process */
     struct bpf_link **events;                   /* page faults: three a CPU */
     size_t event_count;
-    char *pinned;                               /* the directory that probes_close takes away; or NULL */
+    char *pinned;               /* the directory that probes_close takes away; or NULL */
 };
 
 struct probes *probes_new(void);                /* NULL: no memory */

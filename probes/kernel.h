@@ -1,7 +1,7 @@
-/* kernel.h: the little of the kernel's types that hakprobe.bpf.c reads, in place of a vmlinux.h made
- * on the machine that builds, so that any machine can.  Fields are found by name in the running kernel's
- * BTF (CO-RE); their order here, and what is left out, means nothing.  What is not read by CO-RE, the
- * numbers and the context of perf events, is the kernel's ABI to user space. */
+/* kernel.h: the little of the kernel's types that hakprobe.bpf.c reads, in place of a vmlinux.h
+ * made on the machine that builds, so that any machine can.  Fields are found by name in the
+ * running kernel's BTF (CO-RE); their order here, and what is left out, means nothing.  What is not
+ * read by CO-RE, the numbers and the context of perf events, is the kernel's ABI to user space. */
 #ifndef HAKPROBE_KERNEL_H
 #define HAKPROBE_KERNEL_H
 

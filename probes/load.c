@@ -1,7 +1,7 @@
 /* load.c: hakprobe.bpf.c into the kernel, and attached; or why not (probes.h).
  *
- * Everything is tried and what the kernel says is passed on; no version is asked for.  System calls are
- * taken from raw tracepoints, which need no tracefs, page faults from software events. */
+ * Everything is tried and what the kernel says is passed on; no version is asked for.  System calls
+ * are taken from raw tracepoints, which need no tracefs, page faults from software events. */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include "probes/internal.h"
 #include "probes/hakprobe.skel.h"
 
-/* ---- What libbpf says ------------------------------------------------------------------------- */
+/* ---- What libbpf says ----------------------------------------------------------------------- */
 
 static bool verbose;
 
@@ -27,7 +27,7 @@ static int listen(enum libbpf_print_level level, const char *format, va_list arg
     return verbose && level != LIBBPF_DEBUG ? vfprintf(stderr, format, args) : 0;
 }
 
-/* ---- Why not ---------------------------------------------------------------------------------- */
+/* ---- Why not -------------------------------------------------------------------------------- */
 
 /* Whether the process has a capability, by its number. */
 static bool capable(int number)
@@ -61,7 +61,8 @@ static bool locked_down(void)
 static void why(char *text, size_t size, int error, const char *what)
 {
     enum { CAP_ADMIN = 21, CAP_PERF = 38, CAP_BPF_ITSELF = 39 };
-    bool bpf = capable(CAP_ADMIN) || capable(CAP_BPF_ITSELF), perf = capable(CAP_ADMIN) || capable(CAP_PERF);
+    bool bpf = capable(CAP_ADMIN) || capable(CAP_BPF_ITSELF),
+         perf = capable(CAP_ADMIN) || capable(CAP_PERF);
 
     if (error != EPERM && error != EACCES)
         snprintf(text, size, "%s: %s", what, strerror(error));
@@ -69,14 +70,16 @@ static void why(char *text, size_t size, int error, const char *what)
         snprintf(text, size, "%s needs %s%s%s; root has both", what, bpf ? "" : "CAP_BPF",
                  bpf || perf ? "" : " and ", perf ? "" : "CAP_PERFMON");
     else if (locked_down())
-        snprintf(text, size, "%s: the kernel is locked down (confidentiality), and lets no one read its memory",
+        snprintf(text, size,
+                 "%s: the kernel is locked down (confidentiality), and lets no one read its memory",
                  what);
     else
         snprintf(text, size, "%s: %s", what, strerror(error));
 }
 
 /* A part does not work; returns the code for it. */
-static enum shm_code part_fails(struct probes_report *report, enum probes_part part, int error, const char *what)
+static enum shm_code part_fails(struct probes_report *report, enum probes_part part, int error,
+                                const char *what)
 {
     report->part[part].tried = true;
     why(report->part[part].text, sizeof report->part[part].text, error, what);
@@ -95,7 +98,7 @@ static void part_works(struct probes_report *report, enum probes_part part, cons
     va_end(args);
 }
 
-/* ---- Loading ---------------------------------------------------------------------------------- */
+/* ---- Loading -------------------------------------------------------------------------------- */
 
 static int try_types(const struct probes_scope *scope, struct probes_report *report)
 {
@@ -108,7 +111,8 @@ static int try_types(const struct probes_scope *scope, struct probes_report *rep
         return (int)part_fails(report, PROBES_TYPES, errno, what);
     }
     btf__free(btf);
-    part_works(report, PROBES_TYPES, "BTF: %s", scope->types ? scope->types : "the running kernel's");
+    part_works(report, PROBES_TYPES, "BTF: %s",
+               scope->types ? scope->types : "the running kernel's");
     return SHM_OK;
 }
 
@@ -127,7 +131,8 @@ static void configure(struct hakprobe_bpf *skel, const struct probes_scope *scop
     }
 }
 
-static int try_programs(struct probes *p, const struct probes_scope *scope, struct probes_report *report)
+static int try_programs(struct probes *p, const struct probes_scope *scope,
+                        struct probes_report *report)
 {
     struct bpf_object_open_opts opts = { .sz = sizeof opts, .btf_custom_path = scope->types };
 
@@ -142,7 +147,7 @@ static int try_programs(struct probes *p, const struct probes_scope *scope, stru
     return SHM_OK;
 }
 
-/* ---- Attaching -------------------------------------------------------------------------------- */
+/* ---- Attaching ------------------------------------------------------------------------------ */
 
 static int attach_tracepoint(struct bpf_program *program, const char *name, struct bpf_link **link,
                              struct probes_report *report, enum probes_part part)
@@ -154,17 +159,20 @@ static int attach_tracepoint(struct bpf_program *program, const char *name, stru
     *link = bpf_program__attach_raw_tracepoint(program, name);
     if (*link)
         return SHM_OK;
-    snprintf(what, sizeof what, errno == ENOENT ? "the kernel has no tracepoint %s" : "tracepoint %s", name);
+    snprintf(what, sizeof what,
+             errno == ENOENT ? "the kernel has no tracepoint %s" : "tracepoint %s", name);
     return (int)part_fails(report, part, errno, what);
 }
 
 /* Both parts want these. */
 static int attach_ends(struct hakprobe_bpf *s, struct probes_report *report, enum probes_part part)
 {
-    int code = attach_tracepoint(s->progs.process_exit, "sched_process_exit", &s->links.process_exit, report, part);
+    int code = attach_tracepoint(s->progs.process_exit, "sched_process_exit",
+                                 &s->links.process_exit, report, part);
 
-    return code ? code :
-           attach_tracepoint(s->progs.process_exec, "sched_process_exec", &s->links.process_exec, report, part);
+    return code ? code
+                : attach_tracepoint(s->progs.process_exec, "sched_process_exec",
+                                    &s->links.process_exec, report, part);
 }
 
 static int try_syscalls(struct probes *p, struct probes_report *report)
@@ -173,9 +181,11 @@ static int try_syscalls(struct probes *p, struct probes_report *report)
     int code = attach_ends(s, report, PROBES_SYSCALLS);
 
     if (!code)      /* the exit first: no entry may be seen whose return is not */
-        code = attach_tracepoint(s->progs.sys_exit, "sys_exit", &s->links.sys_exit, report, PROBES_SYSCALLS);
+        code = attach_tracepoint(s->progs.sys_exit, "sys_exit", &s->links.sys_exit, report,
+                                 PROBES_SYSCALLS);
     if (!code)
-        code = attach_tracepoint(s->progs.sys_enter, "sys_enter", &s->links.sys_enter, report, PROBES_SYSCALLS);
+        code = attach_tracepoint(s->progs.sys_enter, "sys_enter", &s->links.sys_enter, report,
+                                 PROBES_SYSCALLS);
     if (!code)
         part_works(report, PROBES_SYSCALLS, "tracepoints sys_enter, sys_exit");
     return code;
@@ -184,8 +194,9 @@ static int try_syscalls(struct probes *p, struct probes_report *report)
 /* A software event on one CPU leads to a program.  ENODEV: it is offline. */
 static int attach_event(struct probes *p, struct bpf_program *program, uint64_t event, int cpu)
 {
-    struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = event,
-                                    .sample_period = 1 };
+    struct perf_event_attr attr = {
+        .type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = event, .sample_period = 1
+    };
     int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
     if (fd < 0)
         return errno;
@@ -211,7 +222,8 @@ static int attach_events(struct probes *p, int cpu)
 
 static int try_faults(struct probes *p, struct probes_report *report)
 {
-    int code = attach_ends(p->skel, report, PROBES_FAULTS), cpus = libbpf_num_possible_cpus(), online = 0;
+    int code = attach_ends(p->skel, report, PROBES_FAULTS), cpus = libbpf_num_possible_cpus(),
+        online = 0;
 
     if (code)
         return code;
@@ -230,7 +242,7 @@ static int try_faults(struct probes *p, struct probes_report *report)
     return SHM_OK;
 }
 
-/* ---- Open, and close -------------------------------------------------------------------------- */
+/* ---- Open, and close ------------------------------------------------------------------------ */
 
 static int add_processes(struct probes *p, const struct probes_scope *scope, struct shm_error *err)
 {
@@ -238,7 +250,8 @@ static int add_processes(struct probes *p, const struct probes_scope *scope, str
 
     for (size_t i = 0; i < scope->id_count; i++)
         if (bpf_map_update_elem(p->processes, &scope->ids[i], &fresh, BPF_ANY))
-            return shm_fail(err, SHM_EIO, "no room for %zu processes (--processes)", scope->id_count);
+            return shm_fail(err, SHM_EIO, "no room for %zu processes (--processes)",
+                            scope->id_count);
     return SHM_OK;
 }
 
@@ -295,13 +308,14 @@ static int load(struct probes *p, const struct probes_scope *scope, struct probe
     int faults = scope->calls & fault ? try_faults(p, report) : -1;
     if (calls && faults) {
         part = calls > 0 ? PROBES_SYSCALLS : PROBES_FAULTS;
-        return shm_fail(err, (enum shm_code)(calls > 0 ? calls : faults), "%s", report->part[part].text);
+        return shm_fail(err, (enum shm_code)(calls > 0 ? calls : faults), "%s",
+                        report->part[part].text);
     }
     return SHM_OK;
 }
 
-int probes_open(const struct probes_scope *scope, struct probes **probes, struct probes_report *report,
-                struct shm_error *err)
+int probes_open(const struct probes_scope *scope, struct probes **probes,
+                struct probes_report *report, struct shm_error *err)
 {
     struct probes *p = probes_new();
 

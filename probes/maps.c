@@ -33,7 +33,7 @@ struct probes *probes_new(void)
     return p;
 }
 
-/* ---- Pinned ----------------------------------------------------------------------------------- */
+/* ---- Pinned --------------------------------------------------------------------------------- */
 
 static const char *pin_path(char *path, size_t size, const char *directory, int map)
 {
@@ -65,18 +65,20 @@ int probes_pin(struct probes *p, const char *directory, struct shm_error *err)
     char path[4096];
 
     if (!can_be_pinned(directory))
-        return shm_fail(err, SHM_EIO, "%s is in no BPF file system (mount -t bpf none /sys/fs/bpf makes one)",
+        return shm_fail(err, SHM_EIO,
+                        "%s is in no BPF file system (mount -t bpf none /sys/fs/bpf makes one)",
                         directory);
     if (mkdir(directory, 0700))
-        return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s", directory,
-                        strerror(errno),
-                        errno == EEXIST ? " (another hakprobe pins there; if none does, rm -r it)" : "");
+        return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s",
+                        directory, strerror(errno),
+                        errno == EEXIST ? " (another hakprobe pins there; if none does, rm -r it)"
+                                        : "");
     for (int i = 0; i < MAPS; i++)
         if (bpf_obj_pin(*map_fd(p, i), pin_path(path, sizeof path, directory, i))) {
             int error = errno;
             unpin(directory);
-            return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s", directory,
-                            strerror(error));
+            return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s",
+                            directory, strerror(error));
         }
     p->pinned = strdup(directory);
     return SHM_OK;
@@ -93,8 +95,8 @@ int probes_open_pinned(const char *directory, struct probes **probes, struct shm
             continue;
         int error = errno;
         probes_close(p);
-        return shm_fail(err, error == EPERM || error == EACCES ? SHM_EPERM : SHM_EGONE, "%s: %s", path,
-                        strerror(error));
+        return shm_fail(err, error == EPERM || error == EACCES ? SHM_EPERM : SHM_EGONE, "%s: %s",
+                        path, strerror(error));
     }
     if (!p)
         return shm_fail(err, SHM_EIO, "out of memory");
@@ -117,7 +119,7 @@ void probes_close(struct probes *p)
     free(p);
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------- */
+/* ---- Reading -------------------------------------------------------------------------------- */
 
 static void make_printable(char text[16])
 {
@@ -184,7 +186,8 @@ static bool read_waits(struct probes *p, const struct hakprobe_id *only, struct 
     for (void *at = NULL; !bpf_map_get_next_key(p->waits, at, &next); at = &key) {
         struct hakprobe_waits waits;
         key = next;
-        if ((only && memcmp(only, &key.id, sizeof *only)) || bpf_map_lookup_elem(p->waits, &key, &waits))
+        if ((only && memcmp(only, &key.id, sizeof *only)) ||
+            bpf_map_lookup_elem(p->waits, &key, &waits))
             continue;
         void *more = grow(r->waits, r->wait_count, sizeof *r->waits);
         if (!more)
@@ -209,7 +212,8 @@ static int by_id(const void *a, const void *b)
 /* What took the most time first. */
 static int by_time(const void *a, const void *b)
 {
-    uint64_t x = ((const struct probes_wait *)a)->waits.ns, y = ((const struct probes_wait *)b)->waits.ns;
+    uint64_t x = ((const struct probes_wait *)a)->waits.ns,
+             y = ((const struct probes_wait *)b)->waits.ns;
 
     return x > y ? -1 : x < y;
 }

@@ -17,7 +17,7 @@ static bool nothing(const struct hakprobe_counts *c)
     return !probes_sum(c->histogram) && !c->unfinished;
 }
 
-/* ---- Text ------------------------------------------------------------------------------------- */
+/* ---- Text ----------------------------------------------------------------------------------- */
 
 /* Every bucket but the last has an upper end, in ns. */
 static uint64_t upper(int bucket)
@@ -65,9 +65,10 @@ static void print_counts(const struct print *print, const char *call, const char
 {
     char p50[24], p99[24], most[24], bytes[24];
 
-    printf("  %-10s %-9s %10" PRIu64 " %8" PRIu64 " %11s %8s %8s %8s", call, whose, probes_sum(c->histogram),
-           c->errors, c->bytes ? shm_bytes_text(c->bytes, bytes) : "-", below(c->histogram, 0.5, p50),
-           below(c->histogram, 0.99, p99), below(c->histogram, 1, most));
+    printf("  %-10s %-9s %10" PRIu64 " %8" PRIu64 " %11s %8s %8s %8s", call, whose,
+           probes_sum(c->histogram), c->errors, c->bytes ? shm_bytes_text(c->bytes, bytes) : "-",
+           below(c->histogram, 0.5, p50), below(c->histogram, 0.99, p99),
+           below(c->histogram, 1, most));
     if (c->unfinished)
         printf("  %" PRIu64 " unfinished", c->unfinished);
     putchar('\n');
@@ -79,14 +80,16 @@ static void print_wait(const struct print *print, const struct probes_wait *w)
 {
     char p50[24], p99[24], most[24];
 
-    printf("  %#-20" PRIx64 " %10" PRIu64 " %8s %11s %8s %8s %8s\n", w->address, probes_sum(w->waits.histogram),
-           w->waits.lock[0] ? w->waits.lock : "-", "", below(w->waits.histogram, 0.5, p50),
-           below(w->waits.histogram, 0.99, p99), below(w->waits.histogram, 1, most));
+    printf("  %#-20" PRIx64 " %10" PRIu64 " %8s %11s %8s %8s %8s\n", w->address,
+           probes_sum(w->waits.histogram), w->waits.lock[0] ? w->waits.lock : "-", "",
+           below(w->waits.histogram, 0.5, p50), below(w->waits.histogram, 0.99, p99),
+           below(w->waits.histogram, 1, most));
     if (print->histograms)
         print_histogram(w->waits.histogram);
 }
 
-static void print_waits(const struct print *print, const struct probes_reading *r, const struct hakprobe_id *id)
+static void print_waits(const struct print *print, const struct probes_reading *r,
+                        const struct hakprobe_id *id)
 {
     bool head = false;
 
@@ -94,7 +97,8 @@ static void print_waits(const struct print *print, const struct probes_reading *
         if (!same(id, &r->waits[i].id) || !probes_sum(r->waits[i].waits.histogram))
             continue;
         if (!head)
-            printf("  FUTEX                     WAITS     LOCK                P50 <    P99 <    MAX <\n");
+            printf("  FUTEX                     WAITS     LOCK                P50 <    P99 <    "
+                   "MAX <\n");
         head = true;
         print_wait(print, &r->waits[i]);
     }
@@ -118,7 +122,8 @@ static void print_process(const struct print *print, const struct probes_reading
     for (int call = 0; call < HAKPROBE_CALLS; call++)
         for (int whose = 0; whose < HAKPROBE_WHOSE; whose++)
             if (!nothing(&p->counts[call][whose]))
-                print_counts(print, probes_call_names[call], probes_whose_names[whose], &p->counts[call][whose]);
+                print_counts(print, probes_call_names[call], probes_whose_names[whose],
+                             &p->counts[call][whose]);
     print_waits(print, r, &p->id);
 }
 
@@ -131,18 +136,20 @@ static bool idle(const struct probes_process *p)
 }
 
 /* Of several processes, those that do nothing are left out. */
-static void print_text(const struct print *print, const struct probes_reading *r, uint64_t interval_ns)
+static void print_text(const struct print *print, const struct probes_reading *r,
+                       uint64_t interval_ns)
 {
     for (size_t i = 0; i < r->process_count; i++)
         if (r->process_count == 1 || !idle(&r->processes[i]))
             print_process(print, r, &r->processes[i], interval_ns);
     for (int i = 0; i < HAKPROBE_LOST_KINDS; i++)
         if (r->lost[i])
-            printf("LOST: %" PRIu64 " not counted for want of room (%s)\n", r->lost[i], probes_lost_names[i]);
+            printf("LOST: %" PRIu64 " not counted for want of room (%s)\n", r->lost[i],
+                   probes_lost_names[i]);
     putchar('\n');
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ----------------------------------------------------------------------------------- */
 
 static json_t *number(uint64_t n)
 {
@@ -186,14 +193,16 @@ static json_t *json_process(const struct print *print, const struct probes_readi
     for (int call = 0; call < HAKPROBE_CALLS; call++)
         for (int whose = 0; whose < HAKPROBE_WHOSE; whose++)
             if (!nothing(&p->counts[call][whose]))
-                json_array_append_new(calls, json_counts(probes_call_names[call], probes_whose_names[whose],
+                json_array_append_new(calls, json_counts(probes_call_names[call],
+                                                         probes_whose_names[whose],
                                                          &p->counts[call][whose]));
     for (size_t i = 0; i < r->wait_count; i++)
         if (same(&p->id, &r->waits[i].id) && probes_sum(r->waits[i].waits.histogram))
             json_array_append_new(waits, json_wait(&r->waits[i]));
-    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:o}", "pid", pid ? json_integer(pid) : json_null(),
-                     "comm", p->comm, "pid_ns", number(p->id.pid_ns), "ns_pid", number(p->id.pid),
-                     "ended", p->ended, "calls", calls, "waits", waits);
+    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:o}", "pid",
+                     pid ? json_integer(pid) : json_null(), "comm", p->comm, "pid_ns",
+                     number(p->id.pid_ns), "ns_pid", number(p->id.pid), "ended", p->ended, "calls",
+                     calls, "waits", waits);
 }
 
 static void write_json(json_t *line)
@@ -203,7 +212,8 @@ static void write_json(json_t *line)
     json_decref(line);
 }
 
-static void print_json(const struct print *print, const struct probes_reading *r, uint64_t interval_ns)
+static void print_json(const struct print *print, const struct probes_reading *r,
+                       uint64_t interval_ns)
 {
     json_t *processes = json_array(), *lost = json_object();
     struct timespec now;
@@ -218,7 +228,7 @@ static void print_json(const struct print *print, const struct probes_reading *r
                          "interval_ns", number(interval_ns), "lost", lost, "processes", processes));
 }
 
-/* ---- OpenMetrics ------------------------------------------------------------------------------ */
+/* ---- OpenMetrics ---------------------------------------------------------------------------- */
 
 static void put_escaped(const char *text)
 {
@@ -231,21 +241,23 @@ static void put_process(const struct print *print, const char *name, const struc
 {
     int pid = print->pid(&p->id, print->ctx);
 
-    printf("hakprobe_%s{pid=\"%d\",pid_ns=\"%" PRIu64 "\",comm=\"", name, pid ? pid : (int)p->id.pid, p->id.pid_ns);
+    printf("hakprobe_%s{pid=\"%d\",pid_ns=\"%" PRIu64 "\",comm=\"", name,
+           pid ? pid : (int)p->id.pid, p->id.pid_ns);
     put_escaped(p->comm);
     putchar('"');
 }
 
 typedef void put_fn(const struct print *print, const struct probes_process *p, int call, int whose);
 
-static void put_labels(const struct print *print, const char *name, const struct probes_process *p, int call,
-                       int whose)
+static void put_labels(const struct print *print, const char *name, const struct probes_process *p,
+                       int call, int whose)
 {
     put_process(print, name, p);
     printf(",call=\"%s\",whose=\"%s\"", probes_call_names[call], probes_whose_names[whose]);
 }
 
-static void put_seconds(const struct print *print, const struct probes_process *p, int call, int whose)
+static void put_seconds(const struct print *print, const struct probes_process *p, int call,
+                        int whose)
 {
     const struct hakprobe_counts *c = &p->counts[call][whose];
     uint64_t sum = 0;
@@ -264,19 +276,22 @@ static void put_seconds(const struct print *print, const struct probes_process *
     printf("} %.9f\n", (double)c->ns / 1e9);
 }
 
-static void put_errors(const struct print *print, const struct probes_process *p, int call, int whose)
+static void put_errors(const struct print *print, const struct probes_process *p, int call,
+                       int whose)
 {
     put_labels(print, "call_errors_total", p, call, whose);
     printf("} %" PRIu64 "\n", p->counts[call][whose].errors);
 }
 
-static void put_bytes(const struct print *print, const struct probes_process *p, int call, int whose)
+static void put_bytes(const struct print *print, const struct probes_process *p, int call,
+                      int whose)
 {
     put_labels(print, "call_bytes_total", p, call, whose);
     printf("} %" PRIu64 "\n", p->counts[call][whose].bytes);
 }
 
-static void put_unfinished(const struct print *print, const struct probes_process *p, int call, int whose)
+static void put_unfinished(const struct print *print, const struct probes_process *p, int call,
+                           int whose)
 {
     put_labels(print, "call_unfinished_total", p, call, whose);
     printf("} %" PRIu64 "\n", p->counts[call][whose].unfinished);
@@ -291,7 +306,8 @@ static void put_family(const struct print *print, const struct probes_reading *r
                     put(print, &r->processes[i], call, whose);
 }
 
-static const struct probes_process *process_of(const struct probes_reading *r, const struct hakprobe_id *id)
+static const struct probes_process *process_of(const struct probes_reading *r,
+                                               const struct hakprobe_id *id)
 {
     for (size_t i = 0; i < r->process_count; i++)
         if (same(id, &r->processes[i].id))
@@ -324,7 +340,8 @@ static void put_head(const char *name, const char *type, const char *unit, const
 
 static void print_metrics(const struct print *print, const struct probes_reading *r)
 {
-    put_head("call_seconds", "histogram", "seconds", "System calls and page faults, from entry to return.");
+    put_head("call_seconds", "histogram", "seconds",
+             "System calls and page faults, from entry to return.");
     put_family(print, r, put_seconds);
     put_head("call_errors", "counter", NULL, "Those that failed.");
     put_family(print, r, put_errors);
@@ -340,7 +357,7 @@ static void print_metrics(const struct print *print, const struct probes_reading
     printf("# EOF\n");
 }
 
-/* ---- Any -------------------------------------------------------------------------------------- */
+/* ---- Any ------------------------------------------------------------------------------------ */
 
 void print_reading(const struct print *print, const struct probes_reading *r, uint64_t interval_ns)
 {

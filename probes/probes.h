@@ -1,12 +1,12 @@
-/* probes.h: the kernel's counts of system calls on memory, futexes and page faults, for hakprobe and
- * hakstat.
+/* probes.h: the kernel's counts of system calls on memory, futexes and page faults, for hakprobe
+ * and hakstat.
  *
  *   probes_open ──────┐
  *   probes_open_pinned┴─> struct probes ──> probes_read ──> struct probes_reading
  *
- * probes_open loads hakprobe.bpf.c and attaches it; counting ends with probes_close.  It needs CAP_BPF
- * and CAP_PERFMON.  probes_open_pinned reads what another process counts.  In a build without eBPF both
- * fail, and say so.
+ * probes_open loads hakprobe.bpf.c and attaches it; counting ends with probes_close.  It needs
+ * CAP_BPF and CAP_PERFMON.  probes_open_pinned reads what another process counts.  In a build
+ * without eBPF both fail, and say so.
  *
  * Not thread-safe.  Errors as in shm.h. */
 #ifndef PROBES_H
@@ -20,8 +20,8 @@
 #include "shm/shm.h"
 
 /* Names of enum hakprobe_call, hakprobe_whose and hakprobe_lost. */
-extern const char *const probes_call_names[HAKPROBE_CALLS], *const probes_whose_names[HAKPROBE_WHOSE],
-    *const probes_lost_names[HAKPROBE_LOST_KINDS];
+extern const char *const probes_call_names[HAKPROBE_CALLS],
+    *const probes_whose_names[HAKPROBE_WHOSE], *const probes_lost_names[HAKPROBE_LOST_KINDS];
 
 /* What is counted, and with how much room. */
 struct probes_scope {
@@ -47,12 +47,13 @@ extern const char *const probes_part_names[PROBES_PARTS];
 
 struct probes;
 
-/* Counts from here on.  It fails where neither system calls nor page faults can be counted; *report says
- * which can.  SHM_EPERM: for want of a privilege, which is named; SHM_EIO: all else. */
-int probes_open(const struct probes_scope *scope, struct probes **probes, struct probes_report *report,
-                struct shm_error *err);
+/* Counts from here on.  It fails where neither system calls nor page faults can be counted; *report
+ * says which can.  SHM_EPERM: for want of a privilege, which is named; SHM_EIO: all else. */
+int probes_open(const struct probes_scope *scope, struct probes **probes,
+                struct probes_report *report, struct shm_error *err);
 
-/* Lets others read the counts, in a new directory of a BPF file system; probes_close takes it away. */
+/* Lets others read the counts, in a new directory of a BPF file system; probes_close takes it away.
+ */
 int probes_pin(struct probes *probes, const char *directory, struct shm_error *err);
 int probes_open_pinned(const char *directory, struct probes **probes, struct shm_error *err);
 #define PROBES_DIRECTORY "/sys/fs/bpf/hakmem"
@@ -80,13 +81,14 @@ struct probes_reading {
 };
 
 /* `only`: this process alone, or NULL.  The reading is the caller's, until probes_reading_free. */
-int probes_read(struct probes *probes, const struct hakprobe_id *only, struct probes_reading **reading,
-                struct shm_error *err);
+int probes_read(struct probes *probes, const struct hakprobe_id *only,
+                struct probes_reading **reading, struct shm_error *err);
 void probes_reading_free(struct probes_reading *reading);       /* NULL is fine */
 
-/* What has been counted between two readings, as a reading of its own; NULL: no memory.  Before the first
- * one is NULL. */
-struct probes_reading *probes_since(const struct probes_reading *now, const struct probes_reading *before);
+/* What has been counted between two readings, as a reading of its own; NULL: no memory.  Before the
+ * first one is NULL. */
+struct probes_reading *probes_since(const struct probes_reading *now,
+                                    const struct probes_reading *before);
 
 /* Forgets a process that has ended, with its counts: its number may be another's from then on. */
 void probes_forget(struct probes *probes, const struct hakprobe_id *id);

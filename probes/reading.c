@@ -12,7 +12,9 @@ const char *const probes_call_names[HAKPROBE_CALLS] = {
     [HAKPROBE_FAULT] = "page-fault",
 };
 const char *const probes_whose_names[HAKPROBE_WHOSE] = {
-    [HAKPROBE_PROGRAM] = "program", [HAKPROBE_ALLOCATOR] = "allocator", [HAKPROBE_NOT_KNOWN] = "unknown",
+    [HAKPROBE_PROGRAM] = "program",
+    [HAKPROBE_ALLOCATOR] = "allocator",
+    [HAKPROBE_NOT_KNOWN] = "unknown",
 };
 const char *const probes_lost_names[HAKPROBE_LOST_KINDS] = {
     [HAKPROBE_LOST_FLIGHT] = "in-flight", [HAKPROBE_LOST_PROCESS] = "process",
@@ -92,7 +94,8 @@ static struct probes_reading *copy(const struct probes_reading *r)
     return c;
 }
 
-struct probes_reading *probes_since(const struct probes_reading *now, const struct probes_reading *before)
+struct probes_reading *probes_since(const struct probes_reading *now,
+                                    const struct probes_reading *before)
 {
     struct probes_reading *r = copy(now);
 

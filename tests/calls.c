@@ -1,12 +1,11 @@
-/* calls.c: a process that makes a known number of system calls on memory and futexes, and of page faults,
- * in each round; for tests of who counts them.  It reads orders from standard input, answers each one with
- * a line when it has been carried out, and makes no such call in between.
+/* calls.c: a process that makes a known number of system calls on memory and futexes, and of page
+ * faults, in each round; for tests of who counts them.  It reads orders from standard input,
+ * answers each one with a line when it has been carried out, and makes no such call in between.
  *
- *   round      ROUND times each of the calls below; answers "ok FAULTS": how many the kernel says it had
- *   large      a huge block of malloc, PAGES pages in its middle touched, and freed; answers as round
- *   hold N     N threads that wait at one futex each, until the end
- *   contend N  N threads that allocate and free blocks of 3 MiB, all at once, for a while
- *   quit
+ *   round      ROUND times each of the calls below; answers "ok FAULTS": how many the kernel says
+ * it had large      a huge block of malloc, PAGES pages in its middle touched, and freed; answers
+ * as round hold N     N threads that wait at one futex each, until the end contend N  N threads
+ * that allocate and free blocks of 3 MiB, all at once, for a while quit
  */
 #define _GNU_SOURCE
 #include <linux/futex.h>
@@ -119,7 +118,8 @@ static void make_threads(long n, int holding)
     must(n > 0 && n <= THREADS);
     pthread_barrier_init(&barrier, NULL, (unsigned)n);
     for (long i = 0; i < n; i++)
-        must(!pthread_create(&threads[i], NULL, holding ? hold : contend, holding ? (void *)&words[i] : &barrier));
+        must(!pthread_create(&threads[i], NULL, holding ? hold : contend,
+                             holding ? (void *)&words[i] : &barrier));
     for (long i = 0; !holding && i < n; i++)
         pthread_join(threads[i], NULL);
 }
