@@ -28,7 +28,7 @@ struct probes_scope {
     const struct hakprobe_id *ids;  /* these processes */
     size_t id_count;
     bool learn;                     /* and those that make a marked call */
-    const char *cgroup;             /* and those in it and below it; a directory of cgroup 2; or NULL */
+    const char *cgroup;             /* and those in this one of version 2 and below it; or NULL */
     uint32_t calls;                 /* bit c: kind c of enum hakprobe_call */
     unsigned flights, processes, waits;     /* entries of the maps; 0: as many as is usual */
     const char *types;              /* a file of BTF, in place of the kernel's own; or NULL */
