@@ -136,13 +136,17 @@ static __always_inline int call_of(long nr)
 
 static __always_inline void own_id(struct hakprobe_id *id)
 {
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-    struct upid *innermost = &pid->numbers[BPF_CORE_READ(pid, level)];
+    struct pid *pid = bpf_get_current_task_btf()->group_leader->thread_pid;
 
-    id->pid = BPF_CORE_READ(innermost, nr);
-    id->pid_ns = BPF_CORE_READ(innermost, ns, ns.inum);
     id->zero = 0;
+    if (pid->level == 0) {          /* the usual case, and these are loads, no calls */
+        id->pid = pid->numbers[0].nr;
+        id->pid_ns = pid->numbers[0].ns->ns.inum;
+    } else {
+        struct upid *innermost = &pid->numbers[pid->level];
+        id->pid = BPF_CORE_READ(innermost, nr);
+        id->pid_ns = BPF_CORE_READ(innermost, ns, ns.inum);
+    }
 }
 
 static __always_inline bool exiting(void)
