@@ -1,14 +1,14 @@
 #!/bin/bash
 # screenshot.sh: pictures of hakstat's screens from a real run: docs/hakstat-SCREEN.svg.
 #
-#   docs/screenshot.sh [SCREEN...]       default: all
+#   docs/screenshot.sh [SCREEN...]       default: all; as root, for the probes
 #
 # redis-server under libhakmem serves redis-benchmark while tmux holds hakstat; what tmux shows
 # becomes SVG by Rich (Debian: tmux redis-server redis-tools python3-rich).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${HAK_BUILD:-$root/build}
-[ $# -gt 0 ] || set -- classes threads superslabs knobs latencies events counters
+[ $# -gt 0 ] || set -- classes threads superslabs knobs latencies events counters probes
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-screenshot.XXXXXX")
 pids=()
 export LC_ALL=C.UTF-8
@@ -55,12 +55,12 @@ load -d 300 -t hset,sadd,spop -P 4
 load -d 5000 -c 10 -t set
 
 in_tmux start-server \; set -g default-terminal screen-256color \; \
-    new-session -d -x 100 -y 26 "$build/hakstat/hakstat -p $pid -d 0.5"
+    new-session -d -x 100 -y 26 "$build/hakstat/hakstat -p $pid -d 0.5 --probes"
 sleep 12                                # so that the sparks have something to tell
 for screen; do
     case $screen in
         classes) key=1 ;; threads) key=2 ;; superslabs) key=3 ;; knobs) key=4 ;;
-        latencies) key=5 ;; events) key=6 ;; counters) key=7 ;;
+        latencies) key=5 ;; events) key=6 ;; counters) key=7 ;; probes) key=8 ;;
         *) printf 'screenshot.sh: no screen %s\n' "$screen" >&2; exit 2 ;;
     esac
     in_tmux send-keys $key
