@@ -13,9 +13,18 @@
 #define TINY_STEP  3                        /* a request's slot in tiny_bin: 8-byte steps */
 #define MID_STEP   6                        /* in mid_bin: 64-byte steps */
 
+#define L1_START 16                         /* FastCache's first capacity */
+enum {                                      /* and what the arrays of all bins can hold */
+    L1_BLOCKS = 0
+#define BIN(size, cls, slabs, fast_cache) + (fast_cache)
+#include "abi/sizes.def"
+#undef BIN
+};
+
 struct bin_info {
     uint32_t size;
-    uint16_t fast_cache;                    /* capacity of L1, blocks */
+    uint16_t fast_cache;                    /* most that L1 can hold, blocks */
+    uint16_t l1_at;                         /* where its array begins among those of a heap */
     uint8_t  cls;                           /* class number */
     uint8_t  run;                           /* slabs in a run */
 };

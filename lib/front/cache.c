@@ -405,7 +405,12 @@ static bool l1_grow(struct bin *b, unsigned bin)
 
     if (b->l1_cap == most)
         return false;
-    b->l1_cap = 2u * b->l1_cap < most ? 2u * b->l1_cap : most;
+    if (b->l1_cap == 0) {
+        b->l1 = heap_of_owner((uintptr_t)b)->cold.l1 + bin_info[bin].l1_at;
+        b->l1_cap = L1_START;
+    } else {
+        b->l1_cap = 2u * b->l1_cap < most ? 2u * b->l1_cap : most;
+    }
     return true;
 }
 
@@ -453,8 +458,9 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
     struct bin_cold *c = &h->cold.bin[bin];
+    if (b->l1_cap == 0)
+        l1_grow(b, bin);
     unsigned want = c->refill < b->l1_cap ? c->refill : (unsigned)b->l1_cap;
-
     if (c->sll)
         return sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
     if (queue_is_due(h)) {

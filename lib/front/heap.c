@@ -9,7 +9,6 @@
 #include <time.h>
 
 #define FREES_BEFORE_HEAP 16                /* see heap_for_free */
-#define L1_START 16                         /* FastCache's first capacity */
 
 _Static_assert(offsetof(struct heap, slot) == 64 * KIB && offsetof(struct heap, cold) == 128 * KIB, "as drawn");
 
@@ -123,15 +122,6 @@ void heap_ensure_slot(struct heap *h)
     GLOBAL_ADD(heaps, 1);
 }
 
-size_t heap_l1_bytes(void)
-{
-    size_t blocks = 0;
-
-    for (unsigned bin = 0; bin < HAK_BINS; bin++)
-        blocks += bin_info[bin].fast_cache;
-    return blocks * sizeof(void *);
-}
-
 /* Where pages are large, a fork wipes these with `hot`. */
 static void offsets_fill(struct heap *h)
 {
@@ -141,28 +131,23 @@ static void offsets_fill(struct heap *h)
         h->offsets.mid[i] = (uint16_t)offsetof(struct heap, hot.bin[mid_bin[i]]);
 }
 
+/* No bin has an L1 before it is used (l1_grow). */
 void heap_reset_hot(struct heap *h)
 {
-    void **at = h->cold.l1;
-
     memset(&h->hot, 0, sizeof h->hot);
-    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
-        h->hot.bin[bin].l1 = at;
-        h->hot.bin[bin].l1_cap = L1_START < bin_info[bin].fast_cache ? L1_START : bin_info[bin].fast_cache;
-        at += bin_info[bin].fast_cache;
-    }
     h->hot.countdown = 1;
     offsets_fill(h);
 }
 
 static struct heap *map_heap(void)
 {
-    struct heap *h = os_map(sizeof *h + heap_l1_bytes(), HEAP_ALIGN);
+    struct heap *h = os_map(sizeof *h, HEAP_ALIGN);
     if (!h)
         return NULL;
-    os_meta_note(sizeof *h + heap_l1_bytes());
+    os_meta_note(sizeof *h);
     os_wipe_on_fork(h, round_up(sizeof h->hot, os_page));
-    heap_reset_hot(h);
+    h->hot.countdown = 1;
+    offsets_fill(h);
     h->cold.epoch = UINT64_MAX;                         /* of no table: the first look applies one */
     h->cold.knobs.sll_drain_interval = TICK_FREES;
     h->cold.knobs.bump_chunk = 1;
@@ -221,7 +206,7 @@ struct heap *heap_take(void)
     heap_ensure_slot(h);
     heap_begin_slot(h);
     if (h->cold.bare)
-        heap_reset_hot(h);
+        offsets_fill(h);
     h->cold.ended = h->cold.bare = false;
     h->cold.rearmed = 0;
     h->hot.countdown = heap_tick_frees(h);

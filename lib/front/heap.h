@@ -47,7 +47,7 @@ typedef void *cell __attribute__((may_alias));
 
 struct bin {
     uint64_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, or leftover mode */
-    uint64_t l1_n, l1_cap;                  /* FastCache; the capacity grows with use */
+    uint64_t l1_n, l1_cap;                  /* FastCache; the capacity grows with use, from 0 */
     cell *l1;
     cell l0[L0_CAP];
 };
@@ -131,7 +131,7 @@ struct heap_cold {
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
     struct parcel *_Atomic parcels_back;    /* parcels of this heap that others have emptied */
-    _Alignas(2 * hak_cacheline) void *l1[];
+    _Alignas(2 * hak_cacheline) void *l1[L1_BLOCKS];
 };
 
 struct heap {

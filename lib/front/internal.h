@@ -107,7 +107,6 @@ void heap_ensure_slot(struct heap *h);
 void heap_begin_slot(struct heap *h);
 
 void heap_reset_hot(struct heap *h);                /* empty caches, as at birth */
-size_t heap_l1_bytes(void);
 
 /* ---- tick.c ---- */
 

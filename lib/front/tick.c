@@ -86,7 +86,7 @@ static void give_back_for(struct heap *h)
     if (h->cold.ended) {                                /* L0 and L1 are empty */
         h->cold.bare = os_purge(h, offsetof(struct heap, slot));
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
-        os_purge(from, (size_t)((char *)h->cold.l1 + heap_l1_bytes() - from));
+        os_purge(from, (size_t)((char *)(h + 1) - from));
     }
 }
 

@@ -79,6 +79,8 @@ static void put_by_l1(unsigned bin)
     struct bin *b = &h->hot.bin[bin];
     unsigned most = (unsigned)(rnd(&seed) % bin_info[bin].fast_cache) % 300, n = 0;
 
+    b->l1 = h->cold.l1 + bin_info[bin].l1_at;
+
     for (; n < most && n_out > 0; n++)
         b->l1[n] = pick();
     b->l1_n = n;
