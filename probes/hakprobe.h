@@ -12,12 +12,14 @@ enum hakprobe_call {
  * is in its blocks; not known as long as the process has made no marked call. */
 enum hakprobe_whose { HAKPROBE_PROGRAM, HAKPROBE_ALLOCATOR, HAKPROBE_NOT_KNOWN, HAKPROBE_WHOSE };
 
-/* What was not counted, by the map that had no room for it. */
+/* What was not counted: by the map that had no room for it, or, the last one, since the program that
+ * counts it was running on that CPU already. */
 enum hakprobe_lost {
     HAKPROBE_LOST_FLIGHT,           /* calls: too many in the kernel at once */
     HAKPROBE_LOST_PROCESS,          /* calls and faults of processes beyond the most */
     HAKPROBE_LOST_COUNTS,           /* calls and faults, for the same reason */
     HAKPROBE_LOST_WAITS,            /* waits that are counted as calls, but not by address */
+    HAKPROBE_LOST_MISSED,           /* calls and faults, of whichever process; set by user space */
     HAKPROBE_LOST_KINDS,
 };
 

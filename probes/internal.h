@@ -16,6 +16,7 @@ struct probes {
 };
 
 struct probes *probes_new(void);                /* NULL: no memory */
+uint64_t probes_missed(const struct probes *probes);    /* what HAKPROBE_LOST_MISSED counts */
 void probes_unload(struct probes *probes);      /* what probes_open did */
 
 #endif

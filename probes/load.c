@@ -334,6 +334,20 @@ int probes_open(const struct probes_scope *scope, struct probes **probes,
     return SHM_OK;
 }
 
+uint64_t probes_missed(const struct probes *p)
+{
+    struct bpf_program *program;
+    uint64_t missed = 0;
+
+    bpf_object__for_each_program(program, p->skel->obj) {
+        struct bpf_prog_info info = { 0 };
+        uint32_t size = sizeof info;
+        if (!bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
+            missed += info.recursion_misses;
+    }
+    return missed;
+}
+
 void probes_unload(struct probes *p)
 {
     for (size_t i = 0; i < p->event_count; i++)

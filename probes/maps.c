@@ -218,6 +218,17 @@ static int by_time(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
+static void read_losses(struct probes *p, struct probes_reading *r)
+{
+    uint32_t last = HAKPROBE_LOST_MISSED;
+    uint64_t missed = p->skel ? probes_missed(p) : 0;
+
+    if (p->skel)                    /* for those who read it where it is pinned */
+        bpf_map_update_elem(p->lost, &last, &missed, BPF_ANY);
+    for (uint32_t i = 0; i < HAKPROBE_LOST_KINDS; i++)
+        bpf_map_lookup_elem(p->lost, &i, &r->lost[i]);
+}
+
 int probes_read(struct probes *p, const struct hakprobe_id *only, struct probes_reading **reading,
                 struct shm_error *err)
 {
@@ -228,8 +239,7 @@ int probes_read(struct probes *p, const struct hakprobe_id *only, struct probes_
         probes_reading_free(r);
         return shm_fail(err, SHM_EIO, "out of memory");
     }
-    for (uint32_t i = 0; i < HAKPROBE_LOST_KINDS; i++)
-        bpf_map_lookup_elem(p->lost, &i, &r->lost[i]);
+    read_losses(p, r);
     if (r->process_count)
         qsort(r->processes, r->process_count, sizeof *r->processes, by_id);
     if (r->wait_count)

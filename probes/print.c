@@ -144,7 +144,7 @@ static void print_text(const struct print *print, const struct probes_reading *r
             print_process(print, r, &r->processes[i], interval_ns);
     for (int i = 0; i < HAKPROBE_LOST_KINDS; i++)
         if (r->lost[i])
-            printf("LOST: %" PRIu64 " not counted for want of room (%s)\n", r->lost[i],
+            printf("LOST: %" PRIu64 " not counted (%s)\n", r->lost[i],
                    probes_lost_names[i]);
     putchar('\n');
 }
@@ -351,7 +351,7 @@ static void print_metrics(const struct print *print, const struct probes_reading
     put_family(print, r, put_unfinished);
     put_head("lock_waits", "counter", NULL, "Waits for a lock of the allocator.");
     put_waits(print, r);
-    put_head("lost", "counter", NULL, "What was not counted for want of room.");
+    put_head("lost", "counter", NULL, "What was not counted, and why.");
     for (int i = 0; i < HAKPROBE_LOST_KINDS; i++)
         printf("hakprobe_lost_total{what=\"%s\"} %" PRIu64 "\n", probes_lost_names[i], r->lost[i]);
     printf("# EOF\n");

@@ -19,6 +19,7 @@ const char *const probes_whose_names[HAKPROBE_WHOSE] = {
 const char *const probes_lost_names[HAKPROBE_LOST_KINDS] = {
     [HAKPROBE_LOST_FLIGHT] = "in-flight", [HAKPROBE_LOST_PROCESS] = "process",
     [HAKPROBE_LOST_COUNTS] = "counts", [HAKPROBE_LOST_WAITS] = "waits",
+    [HAKPROBE_LOST_MISSED] = "missed",
 };
 const char *const probes_part_names[PROBES_PARTS] = {
     [PROBES_TYPES] = "kernel types", [PROBES_PROGRAMS] = "BPF programs",

@@ -47,7 +47,7 @@ counted() {
 all_counted() { jq --argjson pid "$2" --arg call "$3" \
     "[.processes[] | select(.pid == \$pid) | .calls[] | select(.call == \$call) | .$4] | add // 0" "$1"; }
 lost() { jq -c '.lost' "$1"; }
-nothing_lost='{"in-flight":0,"process":0,"counts":0,"waits":0}'
+nothing_lost='{"in-flight":0,"process":0,"counts":0,"waits":0,"missed":0}'
 
 said=$("$hakprobe" --check 2>&1)
 status=$?

@@ -34,8 +34,6 @@ run_and_say "$hakstat" -p $a -s probes -j -n 1 -d 0.1
 is "$code,$(jq -c .probes <<<"$out")" '0,[]' 'without probes there are no rows, and that is no error'
 run_and_say "$hakstat" -p $a -s probes -n 1 -d 0.1
 like "$out" 'Nobody counts in the kernel: start hakstat with --probes' 'text says why'
-chmod 755 "$tmp"
-install -m 755 "$hakstat" "$tmp/hakstat"
 run_and_say setpriv --bounding-set=-sys_admin,-bpf,-perfmon "$hakstat" --probes -p $a -n 1
 is "$code,$out" "4,hakstat: pid $a: --probes: loading BPF programs needs CAP_BPF and CAP_PERFMON; root has both" \
     '--probes without the privileges'

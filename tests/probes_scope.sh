@@ -117,7 +117,7 @@ caller fourth
 wait_until stopped $fourth
 go fourth
 probe_end
-like "$(cat "$tmp/text")" 'LOST: [0-9]+ not counted for want of room \(process\)' 'text says so too'
+like "$(cat "$tmp/text")" 'LOST: [0-9]+ not counted \(process\)' 'text says so too'
 
 # ---- formats -----------------------------------------------------------------------------------------
 
