@@ -81,10 +81,17 @@ static void fill(const struct span *span, struct table *table)
             add(span, table, i);
 }
 
+static uint64_t mapped(const struct span *span)
+{
+    return snap_global(span->to, "superslabs_live") + snap_global(span->to, "superslabs_lru");
+}
+
 static const char *empty(const struct span *span)
 {
     return span->seg->header.map_count == 0
         ? "The library of this process keeps no map of its SuperSlabs; its counters are on screen 7."
+        : mapped(span) != 0
+        ? "/dev/shm was too full for a map of the SuperSlabs; their counters are on screen 7."
         : "No SuperSlab is mapped.";
 }
 
@@ -128,16 +135,18 @@ static void draw_legend(const struct span *span, int row)
 
 static void detail(const struct span *span, const struct row *chosen, int row)
 {
-    uint64_t live = snap_global(span->to, "superslabs_live"), lru = snap_global(span->to, "superslabs_lru");
     uint64_t shown = 0;
-    int col = draw_text(row, 0, INK_DIM, "SuperSlabs: %" PRIu64 " in use, %" PRIu64 " empty in the LRU, %"
-                        PRIu64 " at most", live, lru, snap_global(span->to, "superslabs_peak"));
+    int col = draw_text(row, 0, INK_DIM, "SuperSlabs: %" PRIu64 " in use, %" PRIu64
+                        " empty in the LRU, %" PRIu64 " at most",
+                        snap_global(span->to, "superslabs_live"),
+                        snap_global(span->to, "superslabs_lru"),
+                        snap_global(span->to, "superslabs_peak"));
 
     (void)chosen;
     for (size_t i = 0; i < span->map_count; i++)
         shown += is_there(&span->map[i]);
-    if (live + lru > shown)
-        draw_text(row, col, INK_WARN, "; %" PRIu64 " are not on the map", live + lru - shown);
+    if (mapped(span) > shown)
+        draw_text(row, col, INK_WARN, "; %" PRIu64 " are not on the map", mapped(span) - shown);
     draw_text(row + 1, 0, INK_DIM, "%s", draw_shows_tenths()
               ? "How full when its thread last looked: ░▒▓█; else a letter."
               : "The letter of its class, in bold if it was half full.");

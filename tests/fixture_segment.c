@@ -60,6 +60,7 @@ static void no_map(struct fixture *f)
 {
     f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
 }
+static void map_empty(struct fixture *f)  { f->state.state.map_used = 0; }
 static void strings(struct fixture *f)
 {
     memset(f->head.knob[0].name, 'n', sizeof f->head.knob[0].name);
@@ -85,7 +86,7 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "control", control }, { "stride", stride }, { "slots_max", slots_max },
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
-    { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map }, { "strings", strings }, { "cut", cut },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map }, { "map_empty", map_empty }, { "strings", strings }, { "cut", cut },
     { "name_twice", name_twice },
 };
 

@@ -463,6 +463,11 @@ screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
 sees 'SuperSlabs: 500 in use, 2 empty in the LRU, 11 at most; 493 are not on the map' \
     'more SuperSlabs than cells: it says so'
 stop "$pid"
+start corrupt=map_empty
+screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
+sees '/dev/shm was too full for a map of the SuperSlabs; their counters are on screen 7.' \
+    'no cells at all: likewise'
+stop "$pid"
 start corrupt=no_map
 screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
 sees 'The library of this process keeps no map of its SuperSlabs; its counters are on screen 7.' \
