@@ -129,8 +129,8 @@ is "$(tail -1 <<<"$out" | cut -d, -f4-7)" 'huge,,18,6' 'CSV: no bound is an empt
 run --csv -n 2 -d 0.05
 is "$(wc -l <<<"$out")" 23 'CSV: one head, eleven rows a sample'
 
-# A thread that moves, by a hundred allocations and then a hundred frees; a sample may come in between, and its time
-# must be long enough for the thread to get a CPU.
+# A thread that moves, by a hundred allocations and then a hundred frees; a sample may come in between,
+# and its time must be long enough for the thread to get a CPU.
 stop "$pid"
 start threads=2 busy=1
 run -j -n 1 -d 1
