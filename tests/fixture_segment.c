@@ -86,7 +86,8 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "control", control }, { "stride", stride }, { "slots_max", slots_max },
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
-    { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map }, { "map_empty", map_empty }, { "strings", strings }, { "cut", cut },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map },
+    { "map_empty", map_empty }, { "strings", strings }, { "cut", cut },
     { "name_twice", name_twice },
 };
 
