@@ -70,12 +70,21 @@ struct superslab *pool_superslab(unsigned index)
 
 /* ---- what tools see of it ---- */
 
+/* Four cells at a time where they are neighbours in one word. */
 static void map_mask(const struct superslab *ss, uint32_t mask, unsigned cell)
 {
     uint16_t *cells = hak_map(ss->index);
 
-    for (; cells && mask; mask &= mask - 1)
-        __atomic_store_n(&cells[__builtin_ctz(mask)], (uint16_t)cell, __ATOMIC_RELAXED);
+    while (cells && mask) {
+        unsigned i = (unsigned)__builtin_ctz(mask);
+        if (i % 4 == 0 && (mask >> i & 15) == 15) {
+            __atomic_store_n((uint64_t *)(void *)&cells[i], cell * UINT64_C(0x0001000100010001), __ATOMIC_RELAXED);
+            mask &= ~(15u << i);
+        } else {
+            __atomic_store_n(&cells[i], (uint16_t)cell, __ATOMIC_RELAXED);
+            mask &= mask - 1;
+        }
+    }
 }
 
 /* How full a run in use is, out of 255; what holds one block is full. */
