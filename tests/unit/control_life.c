@@ -114,10 +114,9 @@ static int no_populate(void)
     return slots_work(70);
 }
 
-/* Signals that come faster than memory does: it gives up (libqb #451), and the program runs on. */
-static int always_interrupted(void)
+/* After a system call was forbidden, unless that failed: there is no segment, and the program runs on. */
+static int stays_private(const char *why)
 {
-    const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINTR);
     if (why)
         return cannot("seccomp: %s", why);
     control_init();
@@ -125,16 +124,17 @@ static int always_interrupted(void)
     return 0;
 }
 
+/* Signals that come faster than memory does: it gives up (libqb #451). */
+static int always_interrupted(void)
+{
+    return stays_private(forbid(SYS_madvise, POPULATE_WRITE, EINTR));
+}
+
 static int interrupted_on_an_old_kernel(void)
 {
     const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL);
-    if (!why)
-        why = forbid(SYS_fallocate, -1, EINTR);
-    if (why)
-        return cannot("seccomp: %s", why);
-    control_init();
-    need(!control_slot(slot_memory()) && atomic_load(&hak_globals)->uncounted == 1);
-    return 0;
+
+    return stays_private(why ? why : forbid(SYS_fallocate, -1, EINTR));
 }
 
 static int no_second_mapping(void)
@@ -193,12 +193,7 @@ static int old_and_replaced(void)
 /* A sandbox that lets nothing be opened. */
 static int nothing_opens(void)
 {
-    const char *why = forbid(SYS_openat, -1, EPERM);
-    if (why)
-        return cannot("seccomp: %s", why);
-    control_init();
-    need(!control_slot(slot_memory()) && atomic_load(&hak_globals)->uncounted == 1);
-    return 0;
+    return stays_private(forbid(SYS_openat, -1, EPERM));
 }
 
 /* A sandbox that a process enters after its start, as a server's workers do. */
