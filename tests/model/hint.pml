@@ -10,8 +10,8 @@
  * Spin knows sequential consistency only; the code's operations are sequentially consistent, all of them,
  * and the compiler's word for that is taken.
  *
- * Long: -DUSERS=3 -DOPS=2.  Must fail: -DNO_LOOK_AGAIN (the taker does not look again), -DNO_LOOK_LOW and -DNO_LOOK_MID (nor what
- * clears the bits above). */
+ * Long: -DUSERS=3 -DOPS=2.  Must fail: -DNO_LOOK_AGAIN (the taker does not look again), -DNO_LOOK_LOW
+ * and -DNO_LOOK_MID (nor what clears the bits above). */
 #ifndef OPS
 #define OPS   3
 #endif

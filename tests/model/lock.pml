@@ -10,7 +10,8 @@
  * That what is done inside is seen by the next one inside is not spin's: acquire of the compare-exchange
  * or exchange that takes, release of the exchange that drops.
  *
- * Also: -DSPURIOUS.  Long: -DTHREADS=4.  Must fail: -DTAKE_AS_1 (who has waited takes the lock as if nobody else were waiting), -DNO_WAKE. */
+ * Also: -DSPURIOUS.  Long: -DTHREADS=4.  Must fail: -DTAKE_AS_1 (who has waited takes the lock as if
+ * nobody else were waiting), -DNO_WAKE. */
 #ifndef THREADS
 #define THREADS 3
 #endif

@@ -12,8 +12,12 @@
  * Not spin's: that what is written before a push is seen after the exchange (release, acquire); that the
  * holder of a heap sees what the last one wrote (release of heap_drop, acquire of heap_try).
  *
- * Long: -DTURNS=3 -DTIMES=3.  Must fail: -DNO_FORWARD (a drain does not look whose the slab is now), -DNO_HELD (a slab is taken over
- * without holding its heap), -DNO_EXCHANGE (a drain reads the head and then empties it). */
+ * A node of the queue is one block here.  A parcel is such a node, too, and goes home by a push and an
+ * exchange-all of the same kind.
+ *
+ * Long: -DTURNS=3 -DTIMES=3.  Must fail: -DNO_FORWARD (a drain does not look whose the slab is now),
+ * -DNO_HELD (a slab is taken over without holding its heap), -DNO_EXCHANGE (a drain reads the head and
+ * then empties it). */
 #ifndef TIMES
 #define TIMES  2
 #endif
@@ -65,9 +69,10 @@ inline pass_on(h, b)
 #ifdef NO_FORWARD
     put(h, b)
 #else
+    to = address;
     if
-    :: owner == h -> put(h, b)
-    :: else -> to = address; push(to, b)
+    :: to == h -> to = 0; put(h, b)
+    :: else -> push(to, b)
     fi
 #endif
 }
