@@ -171,7 +171,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < 100; i++)
         some();
     test("a pair of calls that TinyHeapV2 serves", pair, 0, at_most);
-    test("twenty blocks, out of FastCache and into it", some, 0, at_most);
+    test("forty blocks, out of FastCache and into it", some, 0, at_most);
     test("refills and overflows", many, 0, at_most);
     test("the other tiers, realloc and aligned_alloc", tiers, 0, at_most);
     test("another thread's blocks", free_of_other, 1, at_most);

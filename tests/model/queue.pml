@@ -27,6 +27,8 @@
 #define TURNS  2
 #endif
 
+/* A node of a queue is one block here; the code's nodes are mostly parcels of blocks, whose memory comes
+ * back to where it started by the same kind of list. */
 mtype = { USER, AWAY, SLAB };           /* AWAY: in a batch, a queue, or on its way between two */
 
 byte head[2] = NIL, next[BLOCKS];
