@@ -389,7 +389,8 @@ static void l1_move_oldest(struct heap *h, unsigned bin, unsigned n, bool to_sll
 
 void l1_trim(struct heap *h, unsigned bin, unsigned n)
 {
-    l1_move_oldest(h, bin, n, false);
+    if (n)                                              /* an L1 not used yet has no array */
+        l1_move_oldest(h, bin, n, false);
 }
 
 /* The older half of a full L1 moves on. */
