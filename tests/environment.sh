@@ -117,6 +117,25 @@ like "$(cat "$tmp/out")" "^hakctl: pid $puppet: .*LD_PRELOAD|^hakctl: pid $puppe
     'and how to start it so that it can be seen'
 puppet_end
 
+# ---- hugepages: for no SuperSlab before the heap has so many of them ---------------------------------
+
+huge_kib() { awk '/^Size:/ { kib = $2 } /^VmFlags:.* hg( |$)/ { sum += kib } END { print sum + 0 }' "/proc/$puppet/smaps"; }
+superslabs() { jq .counters.superslabs_created "$tmp/json"; }
+if [ -e /sys/kernel/mm/transparent_hugepage/enabled ] && [ "${HAK_STATS-}" = yes ]; then
+    for thp in '' HAKMEM_OS_THP=3 HAKMEM_OS_THP=0; do
+        puppet_start $thp
+        order alloc 0 1000 10000                # some 10 MiB
+        stats "$tmp/json"
+        case $thp in
+            *=3) huge=$((2048 * ($(superslabs) - 2))) ;;
+            *) huge=0 ;;
+        esac
+        ok "${thp:-by default}: $(superslabs) SuperSlabs" test "$(superslabs)" -ge 5 -a "$(superslabs)" -lt 16
+        is "$(huge_kib)" $huge "of them $huge KiB may have hugepages"
+        puppet_end
+    done
+fi
+
 # ---- a program with more rights than its caller: no environment, no segment ------------------------
 
 if [ "$(id -u)" = 0 ]; then
