@@ -423,12 +423,18 @@ bool l1_keep(struct bin *b, unsigned bin, void *p)
     return true;
 }
 
-/* ---- the slow exits ---- */
+/* ---- the slow exits: the heap they are called with may be one that a child gives up ---- */
 
 void heap_overflow(void *p, struct heap *h, struct bin *b)
 {
     int saved = errno;
 
+    heap_notice_fork();
+    if (unlikely(h != heap_self)) {
+        heap_free(p);
+        errno = saved;
+        return;
+    }
     heap_enter(h);
     unsigned bin = bin_index(h, b);
     COUNT(row_of(b)->slow_frees, 1);
@@ -507,6 +513,8 @@ void *heap_refill_bin(size_t n, unsigned bin, struct heap *h)
 {
     void *p;
 
+    heap_notice_fork();
+    h = heap_self;
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
         return late_alloc(n, bin);
     heap_enter(h);

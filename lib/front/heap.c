@@ -205,8 +205,10 @@ struct heap *heap_take(void)
     heap_wait(h);                                       /* somebody may be helping it */
     heap_ensure_slot(h);
     heap_begin_slot(h);
-    if (h->cold.bare)
+    if (h->cold.bare) {
         offsets_fill(h);
+        h->cold.epoch = UINT64_MAX;                     /* the capacities are gone, too */
+    }
     h->cold.ended = h->cold.bare = false;
     h->cold.rearmed = 0;
     h->hot.countdown = heap_tick_frees(h);

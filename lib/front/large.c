@@ -50,11 +50,13 @@ static void *take(struct heap *h, size_t n, size_t align, bool *zero)
 
 void *heap_alloc_large(size_t n, size_t align, bool *zero)
 {
-    struct heap *h = heap_self;
+    struct heap *h;
     void *p;
 
     if (unlikely(n > PTRDIFF_MAX || align > PTRDIFF_MAX - n))
         return heap_no_memory();
+    heap_notice_fork();
+    h = heap_self;
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
         return late_alloc_large(n, align, zero);
     heap_enter(h);
@@ -136,11 +138,12 @@ static void *resize_mapping(struct heap *h, void *p, size_t n)
 
 void *heap_resize_large(void *p, size_t n)
 {
-    struct heap *h = heap_self;
     struct superslab *ss = superslab_of(p);
     int saved = errno;
     void *q;
 
+    heap_notice_fork();
+    struct heap *h = heap_self;
     if (heap_is_none(h) && !(h = heap_mine()))
         return NULL;                                    /* a thread past its end copies */
     heap_enter(h);

@@ -112,7 +112,8 @@ static void parcel_send_home(struct parcel *parcel)
 
 /* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
  * doesn't come by: its blocks are put back for it.  The batch lets go of the parcel first: a fork in
- * between loses blocks, and does not have them twice. */
+ * between loses blocks, and does not have them twice.  A child can inherit a parcel that nothing had been
+ * put into yet: n is 0 then. */
 static void batch_flush(struct heap *h, struct batch *t)
 {
     struct parcel *parcel = t->parcel;
@@ -123,7 +124,7 @@ static void batch_flush(struct heap *h, struct batch *t)
     atomic_signal_fence(memory_order_seq_cst);
     unsigned length = queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n);
     COUNT(h->slot.thread.remote_batches, 1);
-    if (unlikely(length * bytes / n > QUEUE_BYTES || length > QUEUE_BLOCKS))
+    if (unlikely(length * bytes > n * QUEUE_BYTES || length > QUEUE_BLOCKS))
         heap_help(t->to);
 }
 
@@ -171,6 +172,8 @@ hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p)
     uintptr_t owner = address_owner((uintptr_t)p);
 
     if (unlikely(heap_of_owner(owner) != h)) {
+        if (!owner)                                     /* its slab has gone: it had come back before */
+            hak_die("free(): block freed twice, or not the start of a block", p);
         remote_free_now(owner, p);
         return;
     }
@@ -205,16 +208,24 @@ void queue_drain(struct heap *h)
     usdt_remote_drain(n);
 }
 
+/* One that was freed twice may have no bin any more; the drain will say so. */
+static unsigned bin_to_walk(const void *p)
+{
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    return owner ? bin_of_owner(owner) : 0;
+}
+
 void queue_walk(const struct heap *h, struct hak_walk *walk)
 {
     for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
         for (uint64_t i = 0; t->parcel && i < t->parcel->n; i++)
-            walk[bin_of_owner(address_owner((uintptr_t)t->parcel->block[i]))].batch++;
+            walk[bin_to_walk(t->parcel->block[i])].batch++;
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
     for (uintptr_t node = ADDRESS(word); node; node = next_node(node)) {
         struct contents c = contents_of(&node);
         for (uint64_t i = 0; i < c.n; i++)
-            walk[bin_of_owner(address_owner((uintptr_t)c.block[i]))].queue++;
+            walk[bin_to_walk(c.block[i])].queue++;
     }
 }
 
@@ -241,14 +252,20 @@ static hak_cold void free_other_slow(void *p, struct heap *h)
 void heap_free_other(void *p, struct heap *h)
 {
     uintptr_t owner = address_owner((uintptr_t)p);
+    int saved = errno;
 
+    heap_notice_fork();
+    if (unlikely(h != heap_self)) {                     /* a child that has given it up */
+        heap_free(p);
+        errno = saved;
+        return;
+    }
     if (unlikely(!owner || heap_is_none(h))) {
+        errno = saved;
         if (p)
             free_other_slow(p, h);
         return;
     }
-    int saved = errno;
-    heap_notice_fork();
     COUNT(h->slot.row[bin_of_owner(owner)].remote_frees, 1);
     batch_add(h, owner, p);
     if (--h->hot.countdown <= 0)

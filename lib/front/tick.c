@@ -92,6 +92,7 @@ static void give_back_for(struct heap *h)
 
 size_t heap_purge(void)
 {
+    heap_notice_fork();
     struct heap *h = heap_mine();
     uint32_t now = (uint32_t)(os_now_ns() / 1000000);
 

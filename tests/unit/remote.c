@@ -1,6 +1,7 @@
 /* remote.c: blocks that another thread's heap owns: each comes back exactly once, whoever drains, and
  * whatever heap its slab has moved to meanwhile; by threads that come and go, under every kind of knobs,
  * and in interleavings. */
+#include <sys/syscall.h>
 #include "tests/unit/front.h"
 
 /* ---- blocks: what is out, by address ---- */
@@ -199,6 +200,99 @@ static void test_sleeper(void)
     check(0);
     is(owner->slot.walk[bin_of_tiny(KIB)].queue, queue_length(owner), "the rest of 5,000 KiB is in the slabs");
     is(faults_taken(), 0, "all of it");
+}
+
+/* ---- bad moments ---- */
+
+static void *has_l0(void *arg)
+{
+    heap_free(heap_alloc(64));
+    intptr_t caps = (intptr_t)heap_self->hot.bin[bin_of_tiny(64)].l0_cap;
+    end_of_thread();
+    (void)arg;
+    return (void *)caps;
+}
+
+static void test_purged(void)
+{
+    is(run_threads(1, has_l0, NULL), L0_CAP, "a thread has a TinyHeapV2;");
+    heap_purge();
+    is(run_threads(1, has_l0, NULL), L0_CAP, "so has the next one on its heap, which was purged meanwhile");
+}
+
+static void *allocates_one(void *arg)
+{
+    block[0] = heap_alloc(64);
+    end_of_thread();
+    return arg;
+}
+
+static int flush_empty_parcel(void)
+{
+    run_threads(1, allocates_one, NULL);
+    heap_free(block[0]);
+    for (struct batch *t = owner->cold.batch; t < owner->cold.batch + BATCHES; t++)
+        if (t->parcel)
+            t->parcel->n = t->bytes = 0;
+    drain_mine();
+    return 0;
+}
+
+static int frees_what_has_gone(void)
+{
+    void *p = heap_alloc(20000);
+    uintptr_t word = address_owner((uintptr_t)p);
+
+    heap_free(p);
+    heap_purge();
+    remote_free_now(word, p);
+    heap_walk(owner, 0);
+    drain_mine();
+    return 0;
+}
+
+static void *of_pool;
+
+static int uses_all(int what)
+{
+    alarm(5);
+    switch (what) {
+    case 0: return heap_alloc(64) == NULL;
+    case 1: return heap_alloc_large(100000, 1, NULL) == NULL;
+    case 2: heap_free(block[0]); break;
+    case 3: heap_free(of_pool); break;
+    case 4: heap_resize_large(of_pool, 300000); break;
+    case 5: heap_purge(); break;
+    }
+    return heap_alloc(64) == NULL;
+}
+
+/* Another thread was helping a heap whose thread forks, by a system call of its own. */
+static void test_held_at_fork(void)
+{
+    int status;
+
+    block[0] = heap_alloc(64);
+    of_pool = heap_alloc(100000);
+    for (int what = 0; what < 6; what++) {
+        must(heap_try(owner));
+        pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0)
+            _exit(uses_all(what));
+        heap_drop(owner);
+        waitpid(pid, &status, 0);
+        is_str(ending(status), "exit 0", "call %d in a child whose heap was held by another thread", what);
+    }
+    heap_free(block[0]);
+    heap_free(of_pool);
+}
+
+static void test_bad_moments(void)
+{
+    test_purged();
+    is_str(in_child(flush_empty_parcel), "exit 0", "a parcel that a child inherits empty can be handed over");
+    is_str(in_child(frees_what_has_gone), "signal 6", "a block that comes back after its slab: a message");
+    test_held_at_fork();
 }
 
 /* ---- threads that hand blocks over, end, and leave slabs to others ---- */
@@ -438,6 +532,7 @@ int main(void)
         bail("no heap");
     test_batches();
     test_sleeper();
+    test_bad_moments();
     test_threads();
     test_knobs();
     if (INTERLEAVES)
