@@ -146,7 +146,7 @@ static void split(struct huge *g, size_t bytes)
     atomic_signal_fence(memory_order_seq_cst);
     rest->base = g->base + keep;
     atomic_store_explicit(&rest->state, HUGE_CACHED, memory_order_relaxed);
-    address_set_unit((uintptr_t)rest->base, (uintptr_t)rest | UNIT_HUGE);
+    set_units(rest->base, 0, rest->bytes, (uintptr_t)rest | UNIT_HUGE);
     cache(rest);
 }
 

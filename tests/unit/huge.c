@@ -108,6 +108,33 @@ static void test_best_fit(void)
     nothing_left("after a purge");
 }
 
+/* By an address in the middle of a block it is known whose it is (abi/call.h). */
+static bool known_all_over(char *p, size_t bytes)
+{
+    uintptr_t unit = address_unit((uintptr_t)p);
+
+    for (size_t at = 0; at < bytes; at += SS_SIZE)
+        if (address_unit((uintptr_t)p + at) != unit)
+            return false;
+    return *(char **)(unit & ~UNIT_HUGE) == p;
+}
+
+static void test_units(void)
+{
+    bool zero;
+    char *p = take_new(16 * MIB), *q, *r;
+
+    ok(known_all_over(p, 16 * MIB), "a new mapping is known all over");
+    huge_give(p);
+    q = take(4 * MIB, 1, &zero);
+    r = take(12 * MIB, 1, &zero);
+    ok(q == p && r == p + 4 * MIB, "cut in two");
+    ok(known_all_over(q, 4 * MIB) && known_all_over(r, 12 * MIB), "so is each part");
+    huge_give(q);
+    huge_give(r);
+    nothing_left("after that");
+}
+
 /* What pages there are are used, whatever the size that they were for. */
 static void test_other_sizes(void)
 {
@@ -364,6 +391,7 @@ int main(void)
     os_init();
     test_take();
     test_best_fit();
+    test_units();
     test_other_sizes();
     test_limit();
     test_age();
