@@ -105,7 +105,8 @@ void front_fork_sort(void)
     COUNT(mine->slot.thread.huge_alloc_bytes, huge_bytes_in_use());
 }
 
-/* What lives in the child: what is out of the slabs, less what this thread's caches hold. */
+/* What lives in the child: what is out of the slabs, less what is on its way back and what this thread's
+ * caches hold. */
 void front_inherited(uint64_t *inherited)
 {
     struct heap *h = heap_self;
@@ -121,6 +122,8 @@ void front_inherited(uint64_t *inherited)
                 inherited[ss->slab[s].bin] += ss->slab[s].kind == SLAB_BIN ? ss->slab[s].used : 1;
     }
     inherited[HAK_ROW_HUGE] = huge_in_use();
+    for (struct heap *e = heap_first(); e; e = e->cold.next_all)
+        queue_inherit(e, inherited);
     if (heap_is_none(h))
         return;
     for (unsigned bin = 0; bin < HAK_BINS; bin++)

@@ -90,7 +90,8 @@ struct bin_cold {
 struct parcel {
     struct block link;                      /* first: in a queue it stands among blocks (remote.c) */
     struct heap *home;
-    uint64_t n;
+    uint32_t n;
+    uint32_t inherited;                     /* forked: of the first so many the parent counted the free */
     void *block[BATCH_BLOCKS];
 };
 _Static_assert(sizeof(struct parcel) == 512, "a parcel is eight cache lines");

@@ -69,6 +69,10 @@ void queue_drain(struct heap *h);
 /* Counts what is in the batches and in the queue. */
 void queue_walk(const struct heap *h, struct hak_walk *walk);
 
+/* In the child of a fork: what is in the batches and in the queue has been freed by the parent.  Takes it
+ * out of `inherited` (front_inherited). */
+void queue_inherit(struct heap *h, uint64_t *inherited);
+
 /* Hands one block over at once. */
 void remote_free_now(uintptr_t owner, void *p);
 

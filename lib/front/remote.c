@@ -63,15 +63,15 @@ static uintptr_t next_node(uintptr_t node)
 /* The blocks of a node; one that is no parcel is its own. */
 struct contents {
     void *const *block;
-    uint64_t n;
+    uint64_t n, inherited;
 };
 
 static struct contents contents_of(const uintptr_t *node)
 {
     const struct parcel *parcel = (struct parcel *)(*node & ~IS_PARCEL);
 
-    return *node & IS_PARCEL ? (struct contents) { parcel->block, parcel->n }
-                             : (struct contents) { (void *const *)node, 1 };
+    return *node & IS_PARCEL ? (struct contents) { parcel->block, parcel->n, parcel->inherited }
+                             : (struct contents) { (void *const *)node, 1, 0 };
 }
 
 void remote_free_now(uintptr_t owner, void *p)
@@ -93,7 +93,7 @@ static struct parcel *parcel_take(struct heap *h)
         parcel->home = h;
     else
         return NULL;
-    parcel->n = 0;
+    parcel->n = parcel->inherited = 0;
     return parcel;
 }
 
@@ -166,8 +166,9 @@ static void batch_add(struct heap *h, uintptr_t owner, void *p)
 /* ---- taking ---- */
 
 /* A block has come back.  The owner's own thread, whose caches these are, keeps it in FastCache if there
- * is room: the block counts as one that was given to its slab and taken again. */
-hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p)
+ * is room: the block counts as one that was given to its slab and taken again.  One that was on its way
+ * when the process forked was never a free of the child's: it is one block in use less. */
+hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool inherited)
 {
     uintptr_t owner = address_owner((uintptr_t)p);
 
@@ -179,7 +180,10 @@ hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p)
     }
     struct bin *b = (struct bin *)owner;
     unsigned bin = bin_index(h, b);
-    COUNT(row_of(b)->drained, 1);
+    if (unlikely(inherited))
+        COUNT(row_of(b)->used_moved, -(uint64_t)1);
+    else
+        COUNT(row_of(b)->drained, 1);
     if (h == heap_self && l1_keep(b, bin, p))
         COUNT(row_of(b)->refilled, 1);
     else
@@ -198,7 +202,7 @@ void queue_drain(struct heap *h)
         struct contents c = contents_of(&node);
         next = next_node(node);
         for (uint64_t i = 0; i < c.n; i++)
-            come_back(h, &at, c.block[i]);
+            come_back(h, &at, c.block[i], i < c.inherited);
         n += c.n;
         if (node & IS_PARCEL)
             parcel_send_home((struct parcel *)(node & ~IS_PARCEL));
@@ -219,14 +223,33 @@ static unsigned bin_to_walk(const void *p)
 void queue_walk(const struct heap *h, struct hak_walk *walk)
 {
     for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
-        for (uint64_t i = 0; t->parcel && i < t->parcel->n; i++)
+        for (uint64_t i = t->parcel ? t->parcel->inherited : 0; t->parcel && i < t->parcel->n; i++)
             walk[bin_to_walk(t->parcel->block[i])].batch++;
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
     for (uintptr_t node = ADDRESS(word); node; node = next_node(node)) {
         struct contents c = contents_of(&node);
-        for (uint64_t i = 0; i < c.n; i++)
+        for (uint64_t i = c.inherited; i < c.n; i++)
             walk[bin_to_walk(c.block[i])].queue++;
     }
+}
+
+/* What a parcel holds is free, and no free of this process's. */
+static void parcel_inherit(struct parcel *parcel, uint64_t *inherited)
+{
+    parcel->inherited = parcel->n;
+    for (uint64_t i = 0; i < parcel->n; i++)
+        inherited[bin_to_walk(parcel->block[i])]--;
+}
+
+void queue_inherit(struct heap *h, uint64_t *inherited)
+{
+    for (struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
+        if (t->parcel)
+            parcel_inherit(t->parcel, inherited);
+    uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
+    for (uintptr_t node = ADDRESS(word); node; node = next_node(node))
+        if (node & IS_PARCEL)
+            parcel_inherit((struct parcel *)(node & ~IS_PARCEL), inherited);
 }
 
 /* ---- free of what is not this thread's ---- */
