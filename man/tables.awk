@@ -76,7 +76,7 @@ function probe(   i, text) {
     out["probe"] = out["probe"] text ".El\n"
 }
 function bin(   cls) {
-    cls = field(3) < 8 ? "C" field(3) : "mid"
+    cls = table == "bin_aligned" ? "aligned" : field(3) < 8 ? "C" field(3) : "mid"
     if (!(cls in sizes))
         order[++classes] = cls
     sizes[cls] = sizes[cls] (sizes[cls] == "" ? "" : ", ") field(2)
@@ -90,7 +90,7 @@ first && /^[ \t]*@/ {
     gsub(/[ \t@]/, "", table)
     if (table == "knob")
         knob()
-    else if (table == "bin")
+    else if (table == "bin" || table == "bin_aligned")
         bin()
     else if (table == "probe")
         probe()

@@ -13,6 +13,7 @@
 #include "abi/stats.def"
 
 #define BIN(size, cls, slabs, fast_cache)   @bin | size | cls | slabs | fast_cache
+#define BIN_ALIGNED(size, cls, slabs, fast_cache) @bin_aligned | size | cls | slabs | fast_cache
 #include "abi/sizes.def"
 
 #define PROBE1(name, help, t, a, ha) @probe | #name | help | t | #a | ha
