@@ -8,15 +8,6 @@
 
 #include "hakctl/hakctl.h"
 
-static const char *origin_name(uint32_t from)
-{
-    static const char *const name[] = {
-        [HAK_FROM_DEFAULT] = "default", [HAK_FROM_CONF] = "file", [HAK_FROM_ENV] = "env",
-        [HAK_FROM_CONTROL] = "hakctl", [HAK_FROM_API] = "api", [HAK_FROM_REVERT] = "revert",
-    };
-    return from < sizeof name / sizeof *name ? name[from] : "?";
-}
-
 static const char *type_name(uint32_t type)
 {
     static const char *const name[] = {
@@ -34,7 +25,7 @@ json_t *knob_object(const struct hak_knob_desc *k, const struct hak_state *state
         "default", json_u64(k->def), "min", json_u64(k->min), "max", json_u64(k->max),
         "type", type_name(k->type), "unit", k->unit,
         "context", k->context == HAK_LIVE ? "live" : "startup",
-        "from", origin_name(origin->from), "env", k->env, "alias", k->alias, "help", k->help);
+        "from", shm_origin_name(origin->from), "env", k->env, "alias", k->alias, "help", k->help);
     if (origin->ns)
         json_object_set_new(object, "changed", json_pack("{s:i, s:I, s:o}", "pid", origin->pid,
                                                          "uid", (json_int_t)origin->uid,

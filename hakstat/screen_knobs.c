@@ -20,16 +20,6 @@ static const struct column columns[] = {
     [HELP]    = { "help", "MEANING", 30, 3, U_TEXT },
 };
 
-static const char *origin_name(uint32_t from)
-{
-    static const char *const names[] = {
-        [HAK_FROM_DEFAULT] = "default", [HAK_FROM_CONF] = "conf", [HAK_FROM_ENV] = "env",
-        [HAK_FROM_CONTROL] = "control", [HAK_FROM_API] = "api", [HAK_FROM_REVERT] = "revert",
-    };
-
-    return from < sizeof names / sizeof *names ? names[from] : "?";
-}
-
 static void add(const struct span *span, struct table *table, unsigned i)
 {
     const struct hak_knob_desc *knob = &span->seg->knobs[i];
@@ -43,7 +33,7 @@ static void add(const struct span *span, struct table *table, unsigned i)
     row->cell[RANGE].text = table_text(table, "%s..%s", shm_value_text(knob, knob->min, least),
                                        shm_value_text(knob, knob->max, most));
     row->cell[CONTEXT].text = knob->context == HAK_LIVE ? "live" : "startup";
-    row->cell[ORIGIN].text = origin_name(span->to->state.origin[knob->index].from);
+    row->cell[ORIGIN].text = shm_origin_name(span->to->state.origin[knob->index].from);
     row->cell[UNIT].text = knob->unit;
     row->cell[HELP].text = knob->help;
     row->dim = knob->context != HAK_LIVE;

@@ -151,6 +151,10 @@ const char *shm_value_text(const struct hak_knob_desc *knob, uint64_t value,
 int shm_value_parse(const struct hak_knob_desc *knob, const char *text, uint64_t *value,
                     struct shm_error *err);
 
+/* Where a knob's value came from (enum hak_origin), in the word that all tools use; "?" for one that a later
+ * library has. */
+const char *shm_origin_name(uint32_t from);
+
 /* The name nearest to a mistyped one, or NULL where none is near; name(i, ctx) gives the i-th
  * candidate, NULL after the last. */
 const char *shm_nearest(const char *typed, const char *(*name)(size_t i, const void *ctx),

@@ -126,3 +126,13 @@ const char *shm_bytes_text(uint64_t bytes, char buf[24])
     snprintf(buf, 24, u ? "%.1f %s" : "%.0f %s", d, unit[u]);
     return buf;
 }
+
+const char *shm_origin_name(uint32_t from)
+{
+    static const char *const name[] = {
+        [HAK_FROM_DEFAULT] = "default", [HAK_FROM_CONF] = "file", [HAK_FROM_ENV] = "env",
+        [HAK_FROM_CONTROL] = "hakctl", [HAK_FROM_API] = "api", [HAK_FROM_REVERT] = "revert",
+    };
+
+    return from < sizeof name / sizeof *name ? name[from] : "?";
+}
