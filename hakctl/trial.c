@@ -366,8 +366,9 @@ static int prepare(const struct call *call, struct trial *t, struct shm_error *e
     struct reading now;
     if (t->seg->header.flags & 1)
         return shm_fail(err, SHM_EIO, "its counters are compiled out: there is nothing to measure");
-    if (!t->seg->proc.pid || clock_getcpuclockid(t->seg->proc.pid, &t->clock))
-        return shm_fail(err, SHM_EGONE, "its CPU time can't be read: %s", strerror(errno));
+    int failed = t->seg->proc.pid ? clock_getcpuclockid(t->seg->proc.pid, &t->clock) : ESRCH;
+    if (failed)
+        return shm_fail(err, SHM_EGONE, "its CPU time can't be read: %s", strerror(failed));
     int code = take_reading(t, &now, err);
     t->old = code ? 0 : now.in_force;
     for (unsigned arm = 0; !code && arm < t->arms; arm++)

@@ -10,14 +10,16 @@ wait_until test -s "$tmp/pid" || bail 'fixture_segment did not start'
 pid=$(cat "$tmp/pid")
 file=$(echo /dev/shm/hakmem.*)
 
-# faulty CODE MESSAGE FAULT PATH...: what a set says when the calls that name one of the paths are served so.
+# faulty CODE MESSAGE FAULT [PATH...]: what a set (or $verb) says when the calls that name one of the paths are
+# served so.
+verb=set change=$knob=1
 faulty() {
     local code=$1 message=$2 fault=$3 path paths=()
     shift 3
     for path; do
         paths+=(-P "$path")
     done
-    strace -qq -o /dev/null "${paths[@]}" -e inject="$fault" "$hakctl" set -p "$pid" $knob=1 >"$tmp/out" 2>"$tmp/err"
+    strace -qq -o /dev/null "${paths[@]}" -e inject="$fault" "$hakctl" $verb -p "$pid" $change >"$tmp/out" 2>"$tmp/err"
     is "$?|$(cat "$tmp/out" "$tmp/err")" "$code|hakctl: pid $pid: $message" "$fault: $message"
     is "$("$hakctl" get -n -p "$pid" $knob)" 0 'nothing has changed'
 }
@@ -36,5 +38,9 @@ faulty 3 'its segment was replaced' newfstatat:error=EIO:when=8 "${in_file[@]}"
 faulty 1 "can't map its segment: Cannot allocate memory" mmap:error=ENOMEM:when=1 "${in_file[@]}"
 faulty 1 "can't map its control page: Cannot allocate memory; nothing changed" mmap:error=ENOMEM:when=2 \
     "${in_file[@]}"
+faulty 3 'its /dev/shm is gone' openat:error=ENOENT:when=5 /dev/shm
+verb='trial --period 0.1 --rounds 2'
+change=$knob=0,1
+faulty 3 "its CPU time can't be read: No such process; nothing changed" clock_getres:error=EINVAL
 is "$("$hakctl" -j ps -p "$pid" | grep -o '"generation":[0-9]*')" '"generation":0' 'no generation was made'
 done_testing
