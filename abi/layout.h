@@ -34,19 +34,33 @@ union hak_knobs {
     uint64_t values[HAK_KNOBS];
 };
 
-/* A bin's counters: the first cache line is for the hot paths, and room is left for more. */
-#define HAK_ROW_BYTES 256
-struct hak_row {
-#define BIN_STAT(id, ...) uint64_t id;
-#include "stats.def"
-#undef BIN_STAT
-} __attribute__((aligned(HAK_ROW_BYTES)));
-
 struct hak_sample {
 #define SAMPLE_STAT(id, ...) uint64_t id;
 #include "stats.def"
 #undef SAMPLE_STAT
 };
+
+struct hak_walk {
+#define WALK_STAT(id, ...) uint64_t id;
+#include "stats.def"
+#undef WALK_STAT
+};
+
+/* What a thread counts of a bin: the first cache line is for the hot paths.  Rows are as far apart as the
+ * bins of a heap, and further than they are long; what is free is for more counters. */
+#define HAK_ROW_BYTES 448
+struct hak_row {
+    union {
+        struct {
+#define BIN_STAT(id, ...) uint64_t id;
+#include "stats.def"
+#undef BIN_STAT
+            struct hak_sample sample;
+            struct hak_walk walk;
+        };
+        char stride[HAK_ROW_BYTES];
+    };
+} __attribute__((aligned(64)));
 
 struct hak_thread_stats {
 #define THREAD_STAT(id, ...) uint64_t id;
@@ -66,27 +80,18 @@ enum {
     HAK_HISTS
 };
 
-struct hak_walk {
-#define WALK_STAT(id, ...) uint64_t id;
-#include "stats.def"
-#undef WALK_STAT
-};
-
 struct hak_globals {
 #define GLOBAL_STAT(id, ...) uint64_t id;
 #include "stats.def"
 #undef GLOBAL_STAT
 };
 
-/* A whole slot.  Rows come at a multiple of their size, so that the row of a bin is at a constant
- * distance from the bin's caches in the heap (lib/front/heap.h). */
+/* A whole slot.  The row of a bin is at a constant distance from the bin's caches (lib/front/heap.h). */
 struct hak_slot_full {
     struct hak_slot         head;
-    struct hak_row          row[HAK_ROWS];
     struct hak_thread_stats thread;
     struct hak_hists        hist;
-    struct hak_walk         walk[HAK_ROWS];
-    struct hak_sample       sample[HAK_ROWS];
+    struct hak_row          row[HAK_ROWS];
 };
 
 struct hak_state_full {
@@ -98,6 +103,5 @@ struct hak_state_full {
 _Static_assert(HAK_KNOBS <= HAK_VALUES_MAX, "more knobs than the value arrays hold");
 _Static_assert(sizeof(struct hak_row) == HAK_ROW_BYTES, "a row has a fixed stride");
 _Static_assert(sizeof(struct hak_slot) == 64, "the slot's head is a cache line");
-_Static_assert(offsetof(struct hak_slot_full, row) == HAK_ROW_BYTES, "rows are aligned to their size");
 
 #endif

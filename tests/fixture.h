@@ -59,7 +59,7 @@ static const struct hak_stat_desc fixture_stats[] = {
 #define BIN_STAT(id, name_, help_) { .name = name_, .help = help_, .scope = HAK_SCOPE_BIN,        \
     .offset = AT(row[0].id), .stride = sizeof(struct hak_row) },
 #define SAMPLE_STAT(id, name_, help_) { .name = name_, .unit = "bytes", .help = help_,             \
-    .scope = HAK_SCOPE_BIN, .offset = AT(sample[0].id), .stride = sizeof(struct hak_sample) },
+    .scope = HAK_SCOPE_BIN, .offset = AT(row[0].sample.id), .stride = sizeof(struct hak_row) },
 #define THREAD_STAT(id, name_, unit_, help_) { .name = name_, .unit = unit_, .help = help_,       \
     .scope = HAK_SCOPE_THREAD, .offset = AT(thread.id) },
 #define HIST(id, name_, help_) { .name = name_, .help = help_, .scope = HAK_SCOPE_HIST,           \
@@ -68,7 +68,7 @@ static const struct hak_stat_desc fixture_stats[] = {
     .help = help_, .scope = HAK_SCOPE_GLOBAL, .kind = HAK_##kind_,                                \
     .offset = offsetof(struct hak_state_full, global.id) },
 #define WALK_STAT(id, name_, help_) { .name = name_, .help = help_, .scope = HAK_SCOPE_WALK,      \
-    .offset = AT(walk[0].id), .stride = sizeof(struct hak_walk) },
+    .offset = AT(row[0].walk.id), .stride = sizeof(struct hak_row) },
 #include "abi/stats.def"
 };
 
@@ -152,8 +152,8 @@ static void fixture_row(struct hak_slot_full *slot, unsigned bin, uint64_t k)
         .l0_flushed = k, .refilled = 50 * k, .returned = 5 * k, .drained = k,
     };
     if (bin > 0)
-        slot->sample[bin] = (struct hak_sample){ .asked = 3 * k, .given = 4 * k };
-    slot->walk[bin] = (struct hak_walk){
+        slot->row[bin].sample = (struct hak_sample){ .asked = 3 * k, .given = 4 * k };
+    slot->row[bin].walk = (struct hak_walk){
         .used = 44 * k, .l0 = 2 * k, .l1 = 10 * k, .sll = 3 * k, .batch = k, .queue = 2 * k,
         .l0_law = 2 * k, .cached_law = 15 * k, .used_law = 44 * k,
     };

@@ -47,9 +47,9 @@ static void inherited(struct fixture *f)  { f->head.header.inherited_off = 2 * F
 static void pid(struct fixture *f)        { f->head.header.pid++; }
 static void used(struct fixture *f)       { f->state.state.slots_used = UINT32_MAX; }
 static void seq(struct fixture *f)        { f->state.state.seq = 1; }
-static void used_law(struct fixture *f)   { f->slots[1].slot.walk[2].used++; }
-static void cached_law(struct fixture *f) { f->slots[1].slot.walk[2].sll--; }
-static void queue_law(struct fixture *f)  { f->slots[0].slot.walk[4].queue += 5; }
+static void used_law(struct fixture *f)   { f->slots[1].slot.row[2].walk.used++; }
+static void cached_law(struct fixture *f) { f->slots[1].slot.row[2].walk.sll--; }
+static void queue_law(struct fixture *f)  { f->slots[0].slot.row[4].walk.queue += 5; }
 static void pool_law(struct fixture *f)   { f->state.global.ss_lru++; }
 static void offsets(struct fixture *f)
 {

@@ -90,7 +90,7 @@ static const struct stat {
 } stats[] = {
 #define IN_SLOT(name, member, stride) { name, true, offsetof(struct hak_slot_full, member), stride },
 #define BIN_STAT(id, name, help)          IN_SLOT(name, row[0].id, sizeof(struct hak_row))
-#define SAMPLE_STAT(id, name, help)       IN_SLOT(name, sample[0].id, sizeof(struct hak_sample))
+#define SAMPLE_STAT(id, name, help)       IN_SLOT(name, row[0].sample.id, sizeof(struct hak_row))
 #define THREAD_STAT(id, name, unit, help) IN_SLOT(name, thread.id, 0)
 #define GLOBAL_STAT(id, name, kind, unit, help) \
     { name, false, offsetof(struct hak_globals, id), 0 },

@@ -37,7 +37,7 @@ int control_set(const struct control_change *changes, size_t count);
  * (page aligned).  The mapping is not inherited by a child (MADV_DONTFORK).  False: no slot could
  * be had; the memory at `at` is as it was, stays private, is remembered for the statistics at exit,
  * and threads_uncounted is counted.  Any thread. */
-#define HAK_SLOT_BYTES (20 * KIB)       /* rounded up to a page where pages are larger */
+#define HAK_SLOT_BYTES (28 * KIB)       /* rounded up to a page where pages are larger */
 bool control_slot(void *at);
 
 /* In the child of a fork, once, before anything is counted or traced there: makes a segment of the

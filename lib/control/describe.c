@@ -21,11 +21,11 @@
 #define BIN_STAT(id, name_, help_) \
     { name_, "", help_, HAK_SCOPE_BIN, HAK_COUNTER, SLOT_AT(row[0].id), sizeof(struct hak_row) },
 #define SAMPLE_STAT(id, name_, help_) \
-    { name_, "bytes", help_, HAK_SCOPE_BIN, HAK_COUNTER, SLOT_AT(sample[0].id), sizeof(struct hak_sample) },
+    { name_, "bytes", help_, HAK_SCOPE_BIN, HAK_COUNTER, SLOT_AT(row[0].sample.id), sizeof(struct hak_row) },
 #define HIST(id, name_, help_) \
     { name_, "ns", help_, HAK_SCOPE_HIST, HAK_COUNTER, SLOT_AT(hist.id), 0 },
 #define WALK_STAT(id, name_, help_) \
-    { name_, "", help_, HAK_SCOPE_WALK, HAK_GAUGE, SLOT_AT(walk[0].id), sizeof(struct hak_walk) },
+    { name_, "", help_, HAK_SCOPE_WALK, HAK_GAUGE, SLOT_AT(row[0].walk.id), sizeof(struct hak_row) },
 static const struct hak_stat_desc stat_table[] = {
 #include "abi/stats.def"
 };

@@ -41,7 +41,7 @@
 _Static_assert(sizeof(struct hak_slot_full) <= HAK_SLOT_BYTES, "a slot has room for all counters");
 
 #define SLOTS_MOST   16384
-#define CHUNK_SLOTS  64
+#define CHUNK_SLOTS  32
 #define EINTR_MAX    100
 
 /* For a process that never had a segment. */

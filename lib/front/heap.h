@@ -4,12 +4,12 @@
  * an ended one left, slabs, counters and all.
  *
  *   0        hot     a head, then a struct bin (L0 and the counts of L1) for every bin
- *   16 KiB   offsets from a request to its bin
+ *   24 KiB   offsets from a request to its bin
  *   64 KiB   slot    the thread's counters: a shared page of the segment, or private memory
  *   128 KiB  cold    lists of slabs, SLLs, remote batches, the arrays of L1
  *
- * A bin and its row of counters are both 256 bytes and lie at a constant distance, so that a
- * counter costs one add to memory.  The owner word of a slab (address.h) is the address of the
+ * A bin and its row of counters are both seven cache lines, an odd number, so that they use all sets of the
+ * processor's cache alike, and lie at a constant distance, so that a counter costs one add to memory.  The owner word of a slab (address.h) is the address of the
  * owner's struct bin: one subtraction tells `free` that a block is its own, and where it goes.
  *
  * `hot` is zeroed in the child of a fork by the kernel (MADV_WIPEONFORK): every count and every
@@ -35,7 +35,7 @@
 #include "lib/core/superslab.h"
 
 #define HEAP_ALIGN   (256 * KIB)
-#define L0_CAP       27                     /* what fits in a struct bin */
+#define L0_CAP       51                     /* what fits in a struct bin */
 #define TICK_FREES   HAK_TICK_FREES         /* most frees between two ticks, whatever the knobs say */
 #define BATCHES      8
 #define BATCH_BLOCKS 61
@@ -60,10 +60,11 @@ struct heap_hot {
 
 _Static_assert(sizeof(struct bin) == sizeof(struct hak_row), "a bin and its row have one stride");
 
-/* From a bin to its row.  Were it a multiple of 4 KiB, the processor would take the store to a counter for
- * one to the field of the bin that has the same lower 12 bits, and let the next load of that wait. */
+/* From a bin to its row.  Were a counter a multiple of 4 KiB away from a field of its bin, the processor would
+ * take the store to the one for a store to the other, and let the next load of that wait. */
 #define ROW_DISTANCE (64 * KIB + offsetof(struct hak_slot_full, row) - offsetof(struct heap_hot, bin))
-_Static_assert(ROW_DISTANCE % 4096 == 192, "a counter shares its lower 12 bits with the end of L0 only");
+_Static_assert(ROW_DISTANCE % 4096 >= sizeof(struct bin) && ROW_DISTANCE % 4096 <= 4096 - 64,
+               "no counter shares its lower 12 bits with a field of its bin");
 
 /* The byte offset of a request's bin in a heap; tiny by the byte, which saves two instructions over
  * steps of eight, and in the heap itself, which saves one more. */
@@ -136,8 +137,8 @@ struct heap_cold {
 };
 
 struct heap {
-    union { struct heap_hot hot;         char hot_pages[16 * KIB]; };
-    union { struct heap_offsets offsets; char offset_pages[48 * KIB]; };
+    union { struct heap_hot hot;         char hot_pages[24 * KIB]; };
+    union { struct heap_offsets offsets; char offset_pages[40 * KIB]; };
     union { struct hak_slot_full slot;   char slot_pages[64 * KIB]; };
     struct heap_cold cold;
 };

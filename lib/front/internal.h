@@ -51,8 +51,8 @@ void empties_trim(struct heap *h, unsigned bin, unsigned keep);
  * estimated from these.  `row`: its bin, or that of its tier. */
 hak_inline void sample(struct hak_slot_full *slot, unsigned row, size_t asked, size_t given)
 {
-    COUNT(slot->sample[row].asked, asked);
-    COUNT(slot->sample[row].given, given);
+    COUNT(slot->row[row].sample.asked, asked);
+    COUNT(slot->row[row].sample.given, given);
 }
 
 void avail_remove(struct heap *h, struct slab *slab);
@@ -66,8 +66,8 @@ void batches_flush(struct heap *h);
 unsigned queue_length(struct heap *h);              /* at most 65535 are counted */
 void queue_drain(struct heap *h);
 
-/* Counts what is in the batches and in the queue. */
-void queue_walk(const struct heap *h, struct hak_walk *walk);
+/* Counts what is in the batches and in the queue into the walk. */
+void queue_walk(struct heap *h);
 
 /* In the child of a fork: what is in the batches and in the queue has been freed by the parent.  Takes it
  * out of `inherited` (front_inherited). */

@@ -220,16 +220,16 @@ static unsigned bin_to_walk(const void *p)
     return owner ? bin_of_owner(owner) : 0;
 }
 
-void queue_walk(const struct heap *h, struct hak_walk *walk)
+void queue_walk(struct heap *h)
 {
     for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
         for (uint64_t i = t->parcel ? t->parcel->inherited : 0; t->parcel && i < t->parcel->n; i++)
-            walk[bin_to_walk(t->parcel->block[i])].batch++;
+            h->slot.row[bin_to_walk(t->parcel->block[i])].walk.batch++;
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
     for (uintptr_t node = ADDRESS(word); node; node = next_node(node)) {
         struct contents c = contents_of(&node);
         for (uint64_t i = c.inherited; i < c.n; i++)
-            walk[bin_to_walk(c.block[i])].queue++;
+            h->slot.row[bin_to_walk(c.block[i])].walk.queue++;
     }
 }
 

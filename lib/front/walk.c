@@ -16,11 +16,13 @@ static uint64_t used_in(const struct slab *s)
     return used;
 }
 
-static void walk_bin(struct heap *h, unsigned bin, struct hak_walk *w)
+static void walk_bin(struct heap *h, unsigned bin)
 {
-    const struct hak_row *r = &h->slot.row[bin];
+    struct hak_row *r = &h->slot.row[bin];
+    struct hak_walk *w = &r->walk;
     struct law_base *base = &h->cold.base[bin];
 
+    w->batch = w->queue = 0;
     w->used = used_in(h->cold.bin[bin].avail) + used_in(h->cold.bin[bin].full);
     w->l0 = h->hot.bin[bin].l0_n;
     w->l1 = h->hot.bin[bin].l1_n;
@@ -42,15 +44,13 @@ static void walk_bin(struct heap *h, unsigned bin, struct hak_walk *w)
 hak_cold void heap_walk(struct heap *h, uint64_t request)
 {
     struct hak_slot *head = &h->slot.head;
-    struct hak_walk *walk = h->slot.walk;
 
     hak_assert(heap_is_sound(h));
     __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELAXED);
     atomic_thread_fence(memory_order_release);
-    memset(walk, 0, sizeof h->slot.walk);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
-        walk_bin(h, bin, &walk[bin]);
-    queue_walk(h, walk);
+        walk_bin(h, bin);
+    queue_walk(h);
     h->cold.rebase = false;
     h->cold.walk = request;
     __atomic_store_n(&head->walk, request, __ATOMIC_RELAXED);

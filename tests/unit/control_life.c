@@ -30,7 +30,7 @@ static void *take_slots(void *arg)
         got += control_slot(slot);
         slot->head.tid = (int32_t)(intptr_t)arg * SLOTS_A_THREAD + i + 1;
         slot->row[5].l0_hits = 1;
-        slot->walk[HAK_ROWS - 1].used_law = (uint64_t)slot->head.tid;
+        slot->row[HAK_ROWS - 1].walk.used_law = (uint64_t)slot->head.tid;
     }
     return (void *)got;
 }
@@ -56,7 +56,7 @@ static int many_slots(void)
     for (unsigned i = 0; i < ALL; i++) {
         const struct hak_slot_full *slot = (void *)seg_slot(&s, i);
         need(slot->head.tid > 0 && slot->head.tid <= ALL && !seen[slot->head.tid]++);
-        need(slot->walk[HAK_ROWS - 1].used_law == (uint64_t)slot->head.tid);
+        need(slot->row[HAK_ROWS - 1].walk.used_law == (uint64_t)slot->head.tid);
     }
     need(seg_class(&s, "heap_v2_hits", 4) == ALL);
     return 0;

@@ -157,16 +157,16 @@ static int describes_counters(void)
     need(d->offset == offsetof(struct hak_slot_full, row[0].id) && d->kind == HAK_COUNTER);      \
     rows++;
 #define SAMPLE_STAT(id, nm, he)                                                                  \
-    need((d = row(&s, nm, he, HAK_SCOPE_BIN)) && d->stride == sizeof(struct hak_sample));        \
-    need(d->offset == offsetof(struct hak_slot_full, sample[0].id) && !strcmp(d->unit, "bytes"));\
+    need((d = row(&s, nm, he, HAK_SCOPE_BIN)) && d->stride == sizeof(struct hak_row));        \
+    need(d->offset == offsetof(struct hak_slot_full, row[0].sample.id) && !strcmp(d->unit, "bytes"));\
     rows++;
 #define HIST(id, nm, he)                                                                         \
     need((d = row(&s, nm, he, HAK_SCOPE_HIST)) && d->stride == 0 && !strcmp(d->unit, "ns"));     \
     need(d->offset == offsetof(struct hak_slot_full, hist.id));                                  \
     rows++;
 #define WALK_STAT(id, nm, he)                                                                    \
-    need((d = row(&s, nm, he, HAK_SCOPE_WALK)) && d->stride == sizeof(struct hak_walk));         \
-    need(d->offset == offsetof(struct hak_slot_full, walk[0].id) && d->kind == HAK_GAUGE);       \
+    need((d = row(&s, nm, he, HAK_SCOPE_WALK)) && d->stride == sizeof(struct hak_row));         \
+    need(d->offset == offsetof(struct hak_slot_full, row[0].walk.id) && d->kind == HAK_GAUGE);       \
     rows++;
 #include "abi/stats.def"
 #undef GLOBAL_STAT

@@ -54,7 +54,7 @@ static void add_heap(struct heap *h, struct sums *s)
 {
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         const struct hak_row *r = &h->slot.row[bin];
-        const struct hak_walk *w = &h->slot.walk[bin];
+        const struct hak_walk *w = &h->slot.row[bin].walk;
         s->allocs += r->l0_hits + r->l1_hits + r->slow_allocs;
         s->frees += r->l0_pushes + r->l1_pushes + r->slow_frees + r->remote_frees;
         s->remote_frees += r->remote_frees;
@@ -80,7 +80,7 @@ static void check(uint64_t out)
         heap_walk(h, h->cold.walk);
         add_heap(h, &s);
         for (unsigned bin = 0; bin < HAK_BINS; bin++) {
-            const struct hak_walk *w = &h->slot.walk[bin];
+            const struct hak_walk *w = &h->slot.row[bin].walk;
             used += w->used;
             cached += w->l0 + w->l1 + w->sll + w->batch + w->queue;
         }
@@ -159,7 +159,7 @@ static void test_batches(void)
            cases[i].n, cases[i].queued);
         must(heap_try(other));
         heap_walk(other, 0);
-        is(other->slot.walk[bin_of_tiny(64)].batch, cases[i].n - cases[i].queued, "the rest waits");
+        is(other->slot.row[bin_of_tiny(64)].walk.batch, cases[i].n - cases[i].queued, "the rest waits");
         heap_drop(other);
         pthread_barrier_wait(&step);
         pthread_join(t, NULL);
@@ -198,7 +198,7 @@ static void test_sleeper(void)
     run_threads(1, frees_and_looks, NULL);
     is(faults_taken(), 0, "the queue of a thread that sleeps never holds more than a mebibyte and a batch");
     check(0);
-    is(owner->slot.walk[bin_of_tiny(KIB)].queue, queue_length(owner), "the rest of 5,000 KiB is in the slabs");
+    is(owner->slot.row[bin_of_tiny(KIB)].walk.queue, queue_length(owner), "the rest of 5,000 KiB is in the slabs");
     is(faults_taken(), 0, "all of it");
 }
 
