@@ -65,11 +65,14 @@ hak_inline uintptr_t address_owner(uintptr_t a)
     return atomic_load_explicit(&t->none.owner[(uint32_t)a >> SLAB_SHIFT], memory_order_relaxed);
 }
 
+hak_inline uintptr_t address_unit_possible(uintptr_t a)         /* a < 2^ADDRESS_BITS */
+{
+    return atomic_load_explicit(&address_leaf_of(a)->unit[(a >> SS_SHIFT) % LEAF_UNITS], memory_order_acquire);
+}
+
 hak_inline uintptr_t address_unit(uintptr_t a)
 {
-    if (unlikely(!address_possible(a)))
-        return 0;
-    return atomic_load_explicit(&address_leaf_of(a)->unit[(a >> SS_SHIFT) % LEAF_UNITS], memory_order_acquire);
+    return likely(address_possible(a)) ? address_unit_possible(a) : 0;
 }
 
 /* Makes the leaves for a range; false: no memory. */

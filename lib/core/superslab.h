@@ -104,9 +104,14 @@ hak_inline struct slab *slab_in(struct superslab *ss, const void *p)
     return &ss->slab[i - ss->slab[i].lead];
 }
 
+hak_inline struct superslab *superslab_with(const void *p)      /* p is in a SuperSlab */
+{
+    return (struct superslab *)address_unit_possible((uintptr_t)p);
+}
+
 hak_inline struct slab *slab_of(const void *p)
 {
-    return slab_in(superslab_of(p), p);
+    return slab_in(superslab_with(p), p);
 }
 
 #endif

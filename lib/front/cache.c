@@ -178,11 +178,11 @@ static hak_cold void slab_turned(struct heap *h, struct slab *slab)
 /* Marks those of the 64 blocks of word w whose bits are set as given back. */
 hak_inline void mark_word(struct slab *slab, unsigned w, uint64_t bits)
 {
-    uint64_t free_already = slab->map[w] & bits;
+    uint64_t before = slab->map[w];
 
-    if (unlikely(free_already != 0))
-        twice(slab->base + (w * 64 + (unsigned)__builtin_ctzll(free_already)) * slab->size);
-    slab->map[w] |= bits;
+    if (unlikely((before & bits) != 0))
+        twice(slab->base + (w * 64 + (unsigned)__builtin_ctzll(before & bits)) * slab->size);
+    slab->map[w] = before | bits;
 }
 
 /* m blocks of a slab have come back, the lowest of them in word w. */
@@ -253,23 +253,39 @@ static __attribute__((noinline)) unsigned put_row(struct heap *h, struct slab *s
     return m;
 }
 
+/* Where a block lies.  Of a slab that is a run of its own, nothing but the address is needed for that. */
+struct place {
+    struct slab *slab;
+    size_t offset;
+};
+
+hak_inline struct place place_of(const void *p, bool one_slab)
+{
+    struct slab *slab = &superslab_with(p)->slab[((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS];
+    unsigned lead = one_slab ? 0 : slab->lead;
+
+    return (struct place){ slab - lead, (uintptr_t)p % SLAB_SIZE + lead * SLAB_SIZE };
+}
+
 /* Blocks of this heap.  Neighbours in the array are often neighbours in a slab. */
 static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
     const ptrdiff_t size = bin_info[bin].size;
     const uint64_t magic = magic_of((unsigned)size);
+    const bool one_slab = bin_info[bin].run == 1;
     void **end = blocks + n;
-    struct slab_cursor at = { 0 };
 
     COUNT(h->slot.row[bin].returned, n);
     while (blocks < end) {
-        struct slab *slab = slab_at(&at, *blocks);
-        unsigned i = number_of(slab, *blocks, (unsigned)size, magic);
-        ptrdiff_t step = blocks + 1 < end ? (char *)blocks[1] - (char *)blocks[0] : 0;
-        if (step == size || step == -size) {
-            blocks += put_row(h, slab, i, step, blocks, (unsigned)(end - blocks));
+        char *p = *blocks;
+        struct place at = place_of(p, one_slab);
+        uint64_t i = at.offset * magic >> 32;
+        if (unlikely(i >= at.slab->carved || i * (size_t)size != at.offset))
+            twice(p);
+        if (blocks + 1 < end && unlikely(p + size == blocks[1] || p - size == blocks[1])) {
+            blocks += put_row(h, at.slab, (unsigned)i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
         } else {
-            mark(h, slab, i);
+            mark(h, at.slab, (unsigned)i);
             blocks++;
         }
     }
