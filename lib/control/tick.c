@@ -40,6 +40,7 @@ static struct {
     struct hak_origin_rec reverted_by;
     struct hak_origin_rec origin[HAK_KNOBS];
     unsigned torn;
+    unsigned forks;                     /* of which this process is the child */
 } force;
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -238,12 +239,32 @@ static void request_take(void)
         request_refuse(&r, reason, knob);
 }
 
-/* A revert comes before all else, and again after a request that comes too late for its own. */
+/* The values in force, their origins and a pending revert are the parent's; generation and control page start
+ * anew. */
+static void inherit(void)
+{
+    force.torn = 0;
+    put(force.seen, (uint64_t)0);
+    struct table *t = table_of(force.epoch + 1);
+    *t = *table_of(force.epoch);
+    t->generation = 0;
+    put(force.epoch, force.epoch + 1);
+}
+
+/* A revert comes before all else, and again after a request that comes too late for its own.  A signal handler
+ * may fork in the middle: what the child takes then is its parent's request, and the first to its own page may
+ * well have the same generation. */
 static void take_all(void)
 {
+    unsigned forks = get(force.forks);
+
     revert_if_due();
     request_take();
     revert_if_due();
+    if (unlikely(get(force.forks) != forks)) {
+        inherit();
+        tick_publish_all();
+    }
 }
 
 static hak_cold void look(void)
@@ -384,15 +405,10 @@ unsigned tick_start(void)
     return knobs_at_start(&table_of(1)->knobs, force.origin);
 }
 
-/* The values in force, their origins and a pending revert are the parent's; generation and control
- * page start anew.  Before the segment is made: tick_publish_all follows. */
+/* Before the segment is made: tick_publish_all follows. */
 void tick_child(void)
 {
     lock_after_fork(&force.lock, NULL);
-    force.torn = 0;
-    force.seen = 0;
-    struct table *t = table_of(force.epoch + 1);
-    *t = *table_of(force.epoch);
-    t->generation = 0;
-    force.epoch++;
+    put(force.forks, force.forks + 1);
+    inherit();
 }

@@ -415,6 +415,7 @@ static void on_signal(int sig)
         return;
     pid_t pid = fork();
     if (pid == 0) {
+        alarm(100);                                     /* its parent's is not inherited */
         is_child = 1;
         control_fork_child(none);
         if (seg_open(&s, getpid()))
