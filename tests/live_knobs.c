@@ -71,32 +71,43 @@ static void test_idle(void)
 
 /* --- the effect ------------------------------------------------------------------------------------ */
 
-/* Classes in which one pair after the other is served by TinyHeapV2 and by nothing else. */
+/* Whether one pair after the other is served by TinyHeapV2, if it is `on`, or FastCache, and by nothing else. */
+static int serves(struct worker *w, unsigned class, size_t size, int on)
+{
+    pairs(w, size, 1);
+    uint64_t l0 = hits(w, "heap_v2_hits", class), l1 = hits(w, "fast_cache_hits", class);
+    uint64_t pushed = hits(w, "heap_v2_pushes", class);
+    pairs(w, size, PAIRS);
+    l0 = hits(w, "heap_v2_hits", class) - l0;
+    l1 = hits(w, "fast_cache_hits", class) - l1;
+    pushed = hits(w, "heap_v2_pushes", class) - pushed;
+    /* A tick may fall among the pairs and empty what it finds: one call each is not a hit. */
+    unsigned most = PAIRS - 3;
+    if (on ? l0 >= most && l1 <= 3 && pushed == PAIRS : l0 == 0 && l1 >= most && pushed == 0)
+        return 1;
+    diag("class %u, %zu bytes: %llu hits in TinyHeapV2, %llu in FastCache, %llu pushes", class, size,
+         (unsigned long long)l0, (unsigned long long)l1, (unsigned long long)pushed);
+    return 0;
+}
+
 static void test_mask(uint64_t mask)
 {
     set_everywhere("tiny.heap_v2.class_mask", mask);
     int wrong = 0;
     for (int j = 0; j < WORKERS; j++)
-        for (unsigned c = 0; c < CLASSES; c++) {
-            struct worker *w = &workers[j];
-            pairs(w, size_of[c], 1);
-            uint64_t l0 = hits(w, "heap_v2_hits", c), l1 = hits(w, "fast_cache_hits", c);
-            uint64_t pushed = hits(w, "heap_v2_pushes", c);
-            pairs(w, size_of[c], PAIRS);
-            l0 = hits(w, "heap_v2_hits", c) - l0;
-            l1 = hits(w, "fast_cache_hits", c) - l1;
-            pushed = hits(w, "heap_v2_pushes", c) - pushed;
-            /* A tick may fall among the pairs and empty what it finds: one call each is not a hit. */
-            int on = mask >> c & 1, most = PAIRS - 3;
-            if (on ? l0 >= (unsigned)most && l1 <= 3 && pushed == PAIRS
-                   : l0 == 0 && l1 >= (unsigned)most && pushed == 0)
-                continue;
-            diag("C%u: %llu hits in TinyHeapV2, %llu in FastCache, %llu pushes", c,
-                 (unsigned long long)l0, (unsigned long long)l1, (unsigned long long)pushed);
-            wrong++;
-        }
+        for (unsigned c = 0; c < CLASSES; c++)
+            wrong += !serves(&workers[j], c, size_of[c], mask >> c & 1);
     is(wrong, 0, "mask 0x%llx: TinyHeapV2 serves the %d pairs of its classes and none of the others'",
        (unsigned long long)mask, PAIRS);
+}
+
+static void test_mid(int on)
+{
+    set_everywhere("tiny.heap_v2.mid", on);
+    int wrong = 0;
+    for (size_t size = 1025; size <= 32768; size += 1951)
+        wrong += !serves(&workers[0], HAK_CLASS_MID, size, on);
+    is(wrong, 0, "mid %d: TinyHeapV2 serves %s", on, on ? "mid" : "nothing of mid");
 }
 
 static void test_enable(void)
@@ -192,6 +203,8 @@ int main(int argc, char **argv)
     static const uint64_t masks[] = { 0x0, 0xE, 0xF, 0x0, 0xFF, 0x80, 0xFE };
     for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
         test_mask(masks[i]);
+    test_mid(0);
+    test_mid(1);
     test_enable();
     test_leftover();
     test_front_direct();

@@ -19,19 +19,29 @@ static unsigned refill_count(const union hak_knobs *k, unsigned bin)
     return n < i->fast_cache ? (unsigned)n : i->fast_cache;
 }
 
+/* Blocks that TinyHeapV2 may hold. */
+static unsigned l0_room(const union hak_knobs *k, unsigned bin)
+{
+    const struct bin_info *i = &bin_info[bin];
+    bool on = i->cls < HAK_CLASS_MID ? k->heap_v2_class_mask >> i->cls & 1 : k->heap_v2_mid;
+
+    if (!k->heap_v2_enable || !on)
+        return 0;
+    return i->fast_cache < L0_CAP ? i->fast_cache : L0_CAP;
+}
+
 static void apply_to_bin(struct heap *h, unsigned bin)
 {
     const union hak_knobs *k = &h->cold.knobs;
     const struct bin_info *i = &bin_info[bin];
     struct bin_cold *c = &h->cold.bin[bin];
     struct bin *b = &h->hot.bin[bin];
-    bool on = k->heap_v2_enable && i->cls < HAK_CLASS_MID && (k->heap_v2_class_mask >> i->cls & 1);
 
     c->refill = (uint16_t)refill_count(k, bin);
     c->sll_on = !k->front_direct && i->cls < HAK_CLASS_MID;
-    c->l0_room = on ? L0_CAP : 0;
-    b->l0_cap = on && !k->heap_v2_leftover_mode ? L0_CAP : 0;
-    if (!on && b->l0_n)
+    c->l0_room = (uint16_t)l0_room(k, bin);
+    b->l0_cap = k->heap_v2_leftover_mode ? 0 : c->l0_room;
+    if (c->l0_room == 0 && b->l0_n)
         l0_flush(h, bin);
     empties_trim(h, bin, (unsigned)k->pool_empty_slabs);
 }
