@@ -39,6 +39,27 @@ faulty 1 "can't map its segment: Cannot allocate memory" mmap:error=ENOMEM:when=
 faulty 1 "can't map its control page: Cannot allocate memory; nothing changed" mmap:error=ENOMEM:when=2 \
     "${in_file[@]}"
 faulty 3 'its /dev/shm is gone' openat:error=ENOENT:when=5 /dev/shm
+
+# Between its two looks at the values in force a set asks for its uid: that is when they change, each time.
+cat >"$tmp/restless.c" <<'E'
+#include "tests/fixture.h"
+#include <sys/syscall.h>
+uid_t geteuid(void)
+{
+    static struct fixture *f;
+    if (!f)
+        f = mmap(NULL, sizeof *f, PROT_READ | PROT_WRITE, MAP_SHARED, open(getenv("SEGMENT"), O_RDWR | O_CLOEXEC), 0);
+    f->state.state.seq += 2;
+    return (uid_t)syscall(SYS_geteuid);
+}
+E
+ok 'a hand that changes the values compiles' ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -I"$HAK_SRC" -shared -fPIC \
+    -o "$tmp/restless.so" "$tmp/restless.c"
+SEGMENT=$file LD_PRELOAD=$tmp/restless.so "$hakctl" set -p "$pid" $knob=1 >"$tmp/out" 2>"$tmp/err"
+is "$?|$(cat "$tmp/out" "$tmp/err")" "1|hakctl: pid $pid: its values change all the time; nothing changed" \
+    'the values in force change under every try'
+is "$("$hakctl" get -n -p "$pid" $knob)" 0 'nothing has changed'
+
 verb='trial --period 0.1 --rounds 2'
 change=$knob=0,1
 faulty 3 "its CPU time can't be read: No such process; nothing changed" clock_getres:error=EINVAL

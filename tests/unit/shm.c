@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/syscall.h>
 
 #include "shm/shm.h"
 #include "tests/fixture.h"
@@ -170,6 +171,46 @@ static void test_set(void)
     shm_detach(seg);
 }
 
+/* ---- Losing the race with the process ------------------------------------------------------- */
+
+/* Between its two looks at the values in force a set asks for its uid: that is when the process
+ * changes one of them here, so many times. */
+static unsigned changes_left;
+
+uid_t geteuid(void)
+{
+    if (changes_left) {
+        changes_left--;
+        f->state.state.values[HAK_KNOB_bump_chunk]--;
+        f->state.state.seq += 2;
+    }
+    return (uid_t)syscall(SYS_geteuid);
+}
+
+static void test_lost_races(void)
+{
+    struct shm_seg *seg = attach();
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct shm_ack ack;
+    uint64_t old;
+    int other = open(path, O_RDWR | O_CLOEXEC);
+    changes_left = 100;
+    is(set(seg, "tiny.inline_sll", 1, 0, &ack, &old), SHM_EIO, "the values change under each of 100 tries");
+    is_str(err.text, "its values change all the time", "is said");
+    is(changes_left, 0, "after the last of them");
+    is(ack.generation, 0, "no generation is ours");
+    is(f->control.generation, 0, "nor is there one");
+    ok(other >= 0 && !fcntl(other, F_OFD_SETLK, &lock), "the lock is free again");
+    close(other);
+
+    changes_left = 99;
+    is(set(seg, "tiny.inline_sll", 1, 0, &ack, &old), 0, "they change under 99 tries");
+    is(f->control.generation, 1, "the 100th makes a generation");
+    is(f->control.values[1][HAK_KNOB_bump_chunk], 256 - 199, "of the last values in force");
+    is(f->control.values[1][HAK_KNOB_inline_sll], 1, "and its own");
+    shm_detach(seg);
+}
+
 /* ---- Being cut off ------------------------------------------------------------------------- */
 
 static void test_cut_off(void)
@@ -313,6 +354,8 @@ int main(void)
     test_sums();
     again(3);
     test_set();
+    again(3);
+    test_lost_races();
     test_cut_off();
     again(3);
     test_map();
