@@ -55,11 +55,16 @@ int whole_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm
     return shm_fail(err, SHM_EIO, "its state page is being written all the time");
 }
 
-int nothing_changed(struct shm_error *err)
+int add_fate(struct shm_error *err, const char *fate)
 {
     size_t used = strlen(err->text);
-    snprintf(err->text + used, sizeof err->text - used, "; nothing changed");
+    snprintf(err->text + used, sizeof err->text - used, "; %s", fate);
     return err->code;
+}
+
+int nothing_changed(struct shm_error *err)
+{
+    return add_fate(err, "nothing changed");
 }
 
 /* ---- Knobs --------------------------------------------------------------------------------- */
@@ -94,8 +99,6 @@ int parse_assignment(const char *text, const struct hak_knob_desc *knobs, unsign
 {
     char name[2 * HAK_NAME_MAX];
     size_t length = strcspn(text, "=");
-    if (text[length] != '=')
-        return shm_fail(err, SHM_EUSAGE, "%s: not NAME=VALUE", text);
     snprintf(name, sizeof name, "%.*s", (int)length, text);
     int code = find_knob(knobs, count, name, &change->knob, err);
     return code ? code : shm_value_parse(change->knob, text + length + 1, &change->value, err);

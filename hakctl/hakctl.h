@@ -34,7 +34,8 @@ struct call {
 
 struct command {
     const char *name;
-    const char *operands;   /* for the usage line; "" where it takes none */
+    const char *operands;   /* for the usage line; "" where it takes none.  What is checked by it: "-- "
+                             * must be there, and every operand is a NAME=... where it has one */
     const char *options;    /* its own, besides the general ones: letters of main.c's table */
     const char *help;
     int  least, most;       /* number of operands */
@@ -79,6 +80,12 @@ json_t *json_u64(uint64_t value);
 json_t *pid_or_null(int pid);
 json_t *error_object(int pid, const struct shm_error *err);
 
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+/* Adds what happened to the state, "; nothing changed" or another, to an error; returns its code. */
+int nothing_changed(struct shm_error *err);
+int add_fate(struct shm_error *err, const char *fate);
+
 /* ---- Processes ----------------------------------------------------------------------------- */
 
 /* What a segment's process is at: "starting", "running", "exited" or "dead". */
@@ -98,7 +105,7 @@ int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *nam
               const struct hak_knob_desc **knob, struct shm_error *err);
 
 /* "NAME=VALUE" against a table of knobs: fills *change.  SHM_EREFUSED: unknown name (the nearest is
- * named), or a bad value; SHM_EUSAGE: no '='. */
+ * named), or a bad value. */
 int parse_assignment(const char *text, const struct hak_knob_desc *knobs, unsigned count,
                      struct shm_change *change, struct shm_error *err);
 
@@ -108,9 +115,6 @@ json_t *knob_object(const struct hak_knob_desc *knob, const struct hak_state *st
 /* A member of such an object, or of a change, as people write it. */
 const char *value_text(const struct shm_seg *seg, const json_t *knob, const char *key,
                        char buf[SHM_VALUE_MAX]);
-
-/* Adds "; nothing changed" to an error; returns its code. */
-int nothing_changed(struct shm_error *err);
 
 /* Makes the changes as the options of `set` say, and fills *out for print_changes. */
 int apply(const struct call *call, struct shm_seg *seg, struct shm_change *changes, size_t count,

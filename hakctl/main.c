@@ -1,5 +1,6 @@
 /* main.c: the command line of hakctl, its targets, errors and exit code. */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -18,26 +19,26 @@ static const struct option_row options[] = {
     { 'c', "comm",          "GLOB", GENERAL, "the process whose name matches" },
     { 'a', "all-processes", NULL,   GENERAL, "all of them (with -c: all that match)" },
     { 'j', "json",          NULL,   GENERAL, "write JSON, errors too" },
-    { 'h', "help",          NULL,   GENERAL, "print this and exit" },
+    { 'h', "help",          NULL,   GENERAL, "print this, or what a verb does and takes, and exit" },
     { 'V', "version",       NULL,   GENERAL, "print the version and exit" },
     { 'w', "write",         NULL,   GENERAL, "without a verb: set" },
-    { 'n', "values",        NULL,   OWN, "get: values only; without a verb: get" },
-    { 'e', "ignore",        NULL,   OWN, "get, set, reset: skip unknown names" },
-    { 'q', "quiet",         NULL,   OWN, "set, reset, load: print nothing" },
-    { 'D', "dry-run",       NULL,   OWN, "set, reset, load, gc: say what would be done" },
-    { 'W', "wait",          "S",    OWN, "set, reset, load, purge, trial: how long for the threads (2)" },
-    { 'N', "no-wait",       NULL,   OWN, "the same: not at all" },
-    { 'R', "revert-after",  "S",    OWN, "set, reset, load: the process itself undoes it then" },
-    { 'A', "all",           NULL,   OWN, "reset: every knob" },
-    { 'K', "check",         NULL,   OWN, "stats: test the conservation laws" },
-    { 'P', "prometheus",    NULL,   OWN, "stats: in Prometheus' text format" },
-    { 'O', "openmetrics",   NULL,   OWN, "stats: in OpenMetrics' text format" },
-    { 'o', "output",        "FILE", OWN, "stats: to a file, which appears whole" },
-    { 'i', "interval",      "S",    OWN, "watch: time between two samples (1)" },
-    { 'C', "count",         "N",    OWN, "watch, trace: so many" },
-    { 'T', "period",        "S",    OWN, "trial: time for one value at a time (0.5)" },
-    { 'B', "rounds",        "N",    OWN, "trial: so many times each value (20)" },
-    { 'S', "sort",          "KEY",  OWN, "ps: pid name threads live generation state" },
+    { 'n', "values",        NULL,   OWN, "values only; without a verb: get" },
+    { 'e', "ignore",        NULL,   OWN, "skip unknown names" },
+    { 'q', "quiet",         NULL,   OWN, "print nothing" },
+    { 'D', "dry-run",       NULL,   OWN, "say what would be done" },
+    { 'W', "wait",          "S",    OWN, "how long to wait for the threads (2)" },
+    { 'N', "no-wait",       NULL,   OWN, "don't wait for the threads" },
+    { 'R', "revert-after",  "S",    OWN, "the process itself undoes it then" },
+    { 'A', "all",           NULL,   OWN, "every knob" },
+    { 'K', "check",         NULL,   OWN, "test the conservation laws" },
+    { 'P', "prometheus",    NULL,   OWN, "in Prometheus' text format" },
+    { 'O', "openmetrics",   NULL,   OWN, "in OpenMetrics' text format" },
+    { 'o', "output",        "FILE", OWN, "to a file, which appears whole" },
+    { 'i', "interval",      "S",    OWN, "time between two samples (1)" },
+    { 'C', "count",         "N",    OWN, "so many lines" },
+    { 'T', "period",        "S",    OWN, "time for one value at a time (0.5)" },
+    { 'B', "rounds",        "N",    OWN, "so many times each value (20)" },
+    { 'S', "sort",          "KEY",  OWN, "by pid, name, threads, live, generation or state" },
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
@@ -144,6 +145,49 @@ static int finish(int code)
 
 /* ---- Help ---------------------------------------------------------------------------------- */
 
+/* What a usage error of the verb says, too. */
+static int usage_text(const struct command *command, struct shm_error *err)
+{
+    return shm_fail(err, SHM_EUSAGE, "usage: hakctl %s%s%s", command->name,
+                    *command->operands ? " " : "", command->operands);
+}
+
+static void print_option(const struct option_row *option)
+{
+    char both[32], shortly[8] = "    ";
+    if (has_short(option->letter))
+        snprintf(shortly, sizeof shortly, "-%c, ", option->letter);
+    snprintf(both, sizeof both, "%s--%s%s%s", shortly, option->name, option->argument ? " " : "",
+             option->argument ? option->argument : "");
+    printf("  %-23s ", both);
+}
+
+/* "set, reset, load: " */
+static void print_takers(int letter)
+{
+    const char *before = "";
+    for (int i = 0; commands[i]; i++)
+        if (strchr(commands[i]->options, letter)) {
+            printf("%s%s", before, commands[i]->name);
+            before = ", ";
+        }
+    printf(": ");
+}
+
+static void help_verb(const struct command *command)
+{
+    struct shm_error usage;
+    usage_text(command, &usage);
+    printf("%s\n\n%c%s.\n%s", usage.text, toupper(command->help[0]), command->help + 1,
+           *command->options ? "\nIts own options:\n" : "");
+    for (int i = 0; i < OPTIONS; i++)
+        if (options[i].own && strchr(command->options, options[i].letter)) {
+            print_option(&options[i]);
+            printf("%s\n", options[i].help);
+        }
+    printf("\nThe options of every verb: hakctl --help.  See hakctl(1).\n");
+}
+
 static void help(void)
 {
     printf("usage: hakctl [OPTION...] VERB [ARGUMENT...]\n\n"
@@ -153,12 +197,10 @@ static void help(void)
         printf("  %-8s %-30s %s\n", commands[i]->name, commands[i]->operands, commands[i]->help);
     printf("\nOptions, before or after the verb:\n");
     for (int i = 0; i < OPTIONS; i++) {
-        char both[32], shortly[8] = "    ";
-        if (has_short(options[i].letter))
-            snprintf(shortly, sizeof shortly, "-%c, ", options[i].letter);
-        snprintf(both, sizeof both, "%s--%s%s%s", shortly, options[i].name,
-                 options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
-        printf("  %-23s %s\n", both, options[i].help);
+        print_option(&options[i]);
+        if (options[i].own)
+            print_takers(options[i].letter);
+        printf("%s\n", options[i].help);
     }
     printf("\nExit codes: 0 done; 1 target or I/O error, broken law; 2 usage, several candidates;\n"
            "3 no such process, dead, not under libhakmem; 4 permission; 5 unknown name, bad value,\n"
@@ -204,7 +246,28 @@ static int take_operands(struct call *call, const bool *given, int count, char *
     return code;
 }
 
-/* Own options of the verb only, and as many operands as it takes. */
+/* Whether there are as many operands as the verb takes. */
+static bool right_number(const struct call *call)
+{
+    const struct command *command = call->command;
+    bool names_or_all = strchr(command->options, 'A'), rest = strstr(command->operands, "-- ");
+    return call->argc >= command->least && call->argc <= command->most
+        && !(names_or_all && call->all_knobs == (call->argc > 0))
+        && (rest ? call->rest && call->rest[0] : !call->rest);
+}
+
+/* What stands as NAME=... in the usage of the verb has a '='. */
+static int check_assignments(const struct call *call, struct shm_error *err)
+{
+    const char *form = strstr(call->command->operands, "NAME=");
+    for (int i = 0; form && i < call->argc; i++)
+        if (!strchr(call->argv[i], '='))
+            return shm_fail(err, SHM_EUSAGE, "%s: not %.*s", call->argv[i],
+                            (int)strcspn(form, "[."), form);
+    return SHM_OK;
+}
+
+/* Own options of the verb only, and the operands that it takes. */
 static int check_usage(const struct call *call, const bool *given, struct shm_error *err)
 {
     const struct command *command = call->command;
@@ -213,14 +276,16 @@ static int check_usage(const struct call *call, const bool *given, struct shm_er
             && !strchr(command->options, options[i].letter))
             return shm_fail(err, SHM_EUSAGE, "%s: takes no --%s", command->name,
                             options[i].name);
-    if (call->argc < command->least || call->argc > command->most)
-        return shm_fail(err, SHM_EUSAGE, "usage: hakctl %s%s%s", command->name,
-                        *command->operands ? " " : "", command->operands);
+    if (!right_number(call))
+        return usage_text(command, err);
     if (command->just_one && call->target.all)
         return shm_fail(err, SHM_EUSAGE, "%s: one process only, not -a", command->name);
     if (call->format && call->json)
         return shm_fail(err, SHM_EUSAGE, "%s: either -j or --%s", command->name, call->format);
-    return SHM_OK;
+    if (call->output && !call->format)
+        return shm_fail(err, SHM_EUSAGE, "%s: --output goes with --prometheus or --openmetrics",
+                        command->name);
+    return check_assignments(call, err);
 }
 
 /* All options are read before the first fault is reported, so that -j is known by then. */
@@ -251,15 +316,18 @@ static int parse(struct call *call, int argc, char **argv, struct shm_error *err
             argc = i;
         }
     int code = parse_options(call, argc, argv, given, err);
+    bool verb = given['h'] ? optind < argc : !given['V'];
+    if (!code && verb)
+        code = take_operands(call, given, argc - optind, argv + optind, err);
     if (!code && (given['h'] || given['V'])) {
-        if (given['h'])
-            help();
-        else
+        if (!given['h'])
             printf("hakctl %s\n", PACKAGE_VERSION);
+        else if (verb)
+            help_verb(call->command);
+        else
+            help();
         exit(finish(SHM_OK));
     }
-    if (!code)
-        code = take_operands(call, given, argc - optind, argv + optind, err);
     return code ? code : check_usage(call, given, err);
 }
 

@@ -84,13 +84,11 @@ static int preload(struct shm_error *err)
 static int run(const struct call *call, json_t *out, struct shm_error *err)
 {
     (void)out;
-    if (!call->rest || !call->rest[0])
-        return shm_fail(err, SHM_EUSAGE, "usage: hakctl run %s", cmd_run.operands);
     int code = set_knobs(call, err);
     if (!code)
         code = preload(err);
     if (code)
-        return code;
+        return add_fate(err, "nothing was started");
     execvp(call->rest[0], call->rest);
     return shm_fail(err, errno == ENOENT ? NOT_FOUND : NOT_RUNNABLE, "%s: %s", call->rest[0],
                     strerror(errno));

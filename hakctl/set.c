@@ -160,8 +160,6 @@ static int reset_named(const struct call *call, const struct shm_seg *seg,
 
 static int reset(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
-    if (call->all_knobs == (call->argc > 0))
-        return shm_fail(err, SHM_EUSAGE, "usage: hakctl reset %s", cmd_reset.operands);
     size_t count = 0;
     struct shm_change *changes = calloc((size_t)call->argc + seg->knob_count, sizeof *changes);
     if (!changes)

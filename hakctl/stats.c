@@ -115,8 +115,6 @@ static void put_state(json_t *out, const struct shm_seg *seg, const struct shm_s
 static int stats(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
     struct shm_snap *snap;
-    if (call->output && !call->format)
-        return shm_fail(err, SHM_EUSAGE, "stats: --output goes with --prometheus or --openmetrics");
     int code = shm_snapshot(seg, &snap, err);
     if (code)
         return code;

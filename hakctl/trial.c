@@ -69,8 +69,6 @@ static int parse_arms(const char *text, struct trial *t, struct shm_error *err)
 {
     size_t length = strcspn(text, "=");
     char name[2 * HAK_NAME_MAX], value[SHM_VALUE_MAX];
-    if (text[length] != '=')
-        return shm_fail(err, SHM_EUSAGE, "%s: not NAME=A,B", text);
     snprintf(name, sizeof name, "%.*s", (int)length, text);
     int code = find_knob(t->seg->knobs, t->seg->knob_count, name, &t->knob, err);
     if (!code && t->knob->context != HAK_LIVE)

@@ -65,6 +65,15 @@ fails 2 - 'usage: hakctl gc [--dry-run]' gc more
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run "$mask=1" true
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run "$mask=1" --
+fails 2 - 'usage: hakctl reset NAME...|--all' reset
+fails 2 - 'usage: hakctl reset NAME...|--all' reset "$mask" --all
+fails 2 - 'usage: hakctl ps [--sort KEY]' ps -- more
+fails 2 - 'front: not NAME=VALUE' set front
+fails 2 - 'front: not NAME=VALUE' set "$mask=1" front
+fails 2 - 'front: not NAME=VALUE' -w front
+fails 2 - 'front: not NAME=VALUE' run front -- true
+fails 2 - 'front: not NAME=A,B' trial front
+fails 2 - 'stats: --output goes with --prometheus or --openmetrics' stats -o x
 fails 2 - 'list: takes no --values' list -n
 fails 2 - 'get: takes no --check' get --check x
 run --version
@@ -75,8 +84,36 @@ for verb in ps list describe get set reset diff save load stats watch trace purg
     like "$out" "
   $verb " "--help names $verb"
 done
-run stats --help
-like "$code $out" '^0 usage: hakctl ' '--help after a verb'
+run --help stats
+is "$code|$out|$err" "0|usage: hakctl stats [--check]
+
+Calls by class, counters, latencies; of dead processes too.
+
+Its own options:
+      --check             test the conservation laws
+      --prometheus        in Prometheus' text format
+      --openmetrics       in OpenMetrics' text format
+  -o, --output FILE       to a file, which appears whole
+
+The options of every verb: hakctl --help.  See hakctl(1).|" '--help stats: that of the verb'
+run list --help
+is "$code|$out|$err" '0|usage: hakctl list
+
+Knobs with value, default, range, context and help.
+
+The options of every verb: hakctl --help.  See hakctl(1).|' 'list --help: it has no options of its own'
+general=" $("$hakctl" complete -- -- | cut -f1 | xargs) "
+for verb in $("$hakctl" complete -- '' | cut -f1); do
+    run $verb --help
+    is "$code|$(head -1 <<<"$out")|$err" "0|$("$hakctl" $verb $verb -- 2>&1 | sed 's/^hakctl: //')|" "$verb --help: the usage"
+    takes=$(for option in $("$hakctl" complete -- $verb -- | cut -f1); do
+        [[ $general == *" $option "* ]] || echo $option
+    done | xargs)
+    is "$(grep -oE '^ .*--[a-z-]+' <<<"$out" | grep -oE -- '--[a-z-]+$' | xargs)" "$takes" "$verb --help: its options${takes:+, }$takes"
+done
+fails 2 - 'sett: no such verb, the nearest is set; see hakctl --help' sett --help
+run -w a=1 --help
+is "$code|$(head -1 <<<"$out")" '0|usage: hakctl set NAME=VALUE...' '--help without a verb, but -w: that of set'
 
 # ---- No process ----
 
@@ -241,7 +278,6 @@ for bad in \
     fails 5 $pid "${bad#*|}; nothing changed" set "${bad%%|*}"
 done
 fails 5 $pid "$mask: 0x1FF out of range [0x0, 0xFF]; nothing changed" set tiny.inline_sll=0 $mask=0x1FF
-fails 2 $pid 'front: not NAME=VALUE; nothing changed' set front
 fails 2 $pid "$mask: given twice; nothing changed" set $mask=1 $mask=2
 run get -n $mask tiny.inline_sll
 is "$out" $'0x0\n1' 'nothing has changed'

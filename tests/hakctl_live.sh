@@ -39,7 +39,7 @@ is "$code|$err" '126|hakctl: /etc/passwd: Permission denied' 'run: can not be ru
 for bad in "$mask=0x100|$mask: 0x100 out of range [0x0, 0xFF]" "$mask=x|$mask: x is not a number" \
     'tiny.font_direct=1|tiny.font_direct: no such knob, the nearest is tiny.front_direct'; do
     run run export=1 "${bad%%|*}" -- touch "$tmp/started"
-    is "$code|$out|$err" "5||hakctl: ${bad#*|}" "run ${bad%%|*}"
+    is "$code|$out|$err" "5||hakctl: ${bad#*|}; nothing was started" "run ${bad%%|*}"
 done
 run run front -- touch "$tmp/started"
 is "$code|$err" '2|hakctl: front: not NAME=VALUE' 'run: no value'
@@ -48,14 +48,14 @@ mkdir -p "$tmp/a b/bin" "$tmp/a b/.libs"
 cp "$hakctl" "$tmp/a b/bin/hakctl"
 cp "$real" "$tmp/a b/.libs/libhakmem.so"
 "$tmp/a b/bin/hakctl" run -- true 2>"$tmp/err"
-is "$?|$(cat "$tmp/err")" "1|hakctl: $tmp/a b/.libs/libhakmem.so can't be preloaded: LD_PRELOAD takes no path with blanks or colons" \
+is "$?|$(cat "$tmp/err")" "1|hakctl: $tmp/a b/.libs/libhakmem.so can't be preloaded: LD_PRELOAD takes no path with blanks or colons; nothing was started" \
     'run: a path that LD_PRELOAD would take apart'
 mkdir -p "$tmp/alone/bin"
 cp "$hakctl" "$tmp/alone/bin/hakctl"
 installed=$(sed -n 's/^prefix = //p' "$HAK_BUILD/Makefile")/lib/libhakmem.so
 if [ ! -e "$installed" ]; then
     "$tmp/alone/bin/hakctl" run -- touch "$tmp/started" 2>"$tmp/err"
-    is "$?|$(cat "$tmp/err")" "1|hakctl: can't find libhakmem.so: neither near this program nor in ${installed%/*}" \
+    is "$?|$(cat "$tmp/err")" "1|hakctl: can't find libhakmem.so: neither near this program nor in ${installed%/*}; nothing was started" \
         'run: no library is to be found'
     ok 'and nothing is started' test ! -e "$tmp/started"
 fi

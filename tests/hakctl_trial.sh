@@ -18,7 +18,6 @@ fails() {   # CODE MESSAGE ARGUMENT...
     is "$code|$out|$err" "$want||hakctl: pid $puppet: $text; nothing changed" "trial $*: $text"
 }
 puppet_start
-fails 2 'front: not NAME=A,B' front
 fails 2 "$mask: one value is no experiment; give NAME=A,B" $mask=1
 fails 2 "$mask: 0x1 given twice" $mask=1,0x1
 fails 2 "$mask: more than 8 values" $mask=1,2,3,4,5,6,7,8,9

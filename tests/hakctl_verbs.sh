@@ -62,9 +62,6 @@ is "$code|$out" '2|{"error":{"code":2,"message":"stats: either -j or --prometheu
 # ---- Knobs ----
 
 start threads=3 busy=2
-fails 2 $pid 'usage: hakctl reset NAME...|--all' reset
-fails 2 $pid 'usage: hakctl reset NAME...|--all' reset $mask --all
-fails 2 $pid 'stats: --output goes with --prometheus or --openmetrics' stats -o x
 run describe $mask tiny.bump_chunk tiny.heap_v2.enable
 is "$code|$out" "0|$mask
   Classes that have a TinyHeapV2 magazine: bit i is class Ci, so 0xE is C1 to C3 (16, 32 and 64 bytes).
