@@ -63,3 +63,13 @@ uint32_t hint_first(struct hint *h)
         clear_mid(h, m);
     }
 }
+
+uint64_t hint_some(struct hint *h, uint32_t *first)
+{
+    uint32_t i = hint_first(h);
+
+    if (i == HINT_NONE)
+        return 0;
+    *first = i - i % 64;
+    return atomic_load(&h->low[i >> HINT_BITS]);
+}

@@ -29,5 +29,6 @@ struct hint {
 void hint_set(struct hint *h, uint32_t i);
 void hint_clear(struct hint *h, uint32_t i);        /* the caller then looks again: C2 */
 uint32_t hint_first(struct hint *h);                /* the lowest, or HINT_NONE */
+uint64_t hint_some(struct hint *h, uint32_t *first); /* the lowest and its neighbours: bit i is *first + i */
 
 #endif

@@ -130,16 +130,39 @@ static struct pool *pool_for(unsigned row)
     return pool_of_row[row];
 }
 
-/* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Single slabs are
- * taken from the bottom, runs from the top, so that runs find room. */
+static unsigned first_ones(uint32_t map)                /* how many, from bit 0 on */
+{
+    return map == UINT32_MAX ? 32 : (unsigned)__builtin_ctz(~map);
+}
+
+/* Of the places those in the smallest gap, the uppermost if several are; a gap of n free slabs shows in `fits` as
+ * n - run + 1 bits in a row. */
+static uint32_t tightest(uint32_t fits, uint32_t places)
+{
+    uint32_t best = 0;
+    unsigned least = SS_SLABS + 1;
+
+    while (fits) {
+        unsigned first = (unsigned)__builtin_ctz(fits), n = first_ones(fits >> first);
+        uint32_t gap = mask_of(first, n);
+        if (n <= least && (gap & places)) {
+            least = n;
+            best = gap & places;
+        }
+        fits &= ~gap;
+    }
+    return best;
+}
+
+/* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Single slabs are taken from the
+ * bottom; runs from the smallest gap that holds them and the top of it, so that runs find room. */
 static unsigned choose(struct superslab *ss, uint32_t fits, unsigned run, bool *reused)
 {
     uint32_t dirty = fits & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
+    uint32_t places = dirty ? dirty : fits;
 
     *reused = dirty != 0;
-    if (dirty)
-        fits = dirty;
-    return run == 1 ? (unsigned)__builtin_ctz(fits) : 31 - (unsigned)__builtin_clz(fits);
+    return run == 1 ? (unsigned)__builtin_ctz(places) : 31 - (unsigned)__builtin_clz(tightest(fits, places));
 }
 
 /* The run is to be cut into blocks.  Its map is all 0 already: it was when the slab was last empty. */
@@ -214,12 +237,30 @@ static struct pool *pool_of(struct superslab *ss)
     return atomic_load_explicit(&ss->pool, memory_order_relaxed);
 }
 
+/* A run between two powers of two may fit where there is room for the lower one. */
+static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run)
+{
+    uint32_t first;
+    uint64_t some = hint_some(&pool->hint[level_of(run) - 1], &first);
+
+    for (; some; some &= some - 1) {
+        struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
+        struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
+        if (slab)
+            return slab;
+    }
+    return NULL;
+}
+
 static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
 {
     unsigned level = level_of(run);
     struct hint *h = &pool->hint[level];
+    struct slab *tight = run & (run - 1) ? take_tight(pool, row, run) : NULL;
     uint32_t i;
 
+    if (tight)
+        return tight;
     while ((i = hint_first(h)) != HINT_NONE) {
         struct superslab *ss = pool_superslab(i);
         struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;

@@ -32,10 +32,13 @@ static void test_full(void)
         must(hint_first(&hint) == i);
     }
     for (uint32_t i = 0; i < HINT_MAX; i++) {
+        uint32_t first;
         must(hint_first(&hint) == i);
+        must(hint_some(&hint, &first) == UINT64_MAX << i % 64 && first == i - i % 64);
         hint_clear(&hint, i);
     }
-    is(faults_taken(), 0, "a full set gives all of them, in order");
+    is(faults_taken(), 0, "a full set gives all of them, in order, and those in one word at once");
+    is(hint_some(&hint, &(uint32_t){ 0 }), 0, "none when there is none");
     ok(empty(), "nothing is left");
 }
 

@@ -115,6 +115,36 @@ static void test_resize(void)
     pool_give(s);
 }
 
+/* Gaps of 5, 2, 4, 3 and 2 free slabs, then a SuperSlab with more room: who asks gets the tightest. */
+static void test_tight(void)
+{
+    static const unsigned taken[] = { 4, 3, 3, 3, 3 }, gap[] = { 5, 2, 4, 3, 2 };
+    struct slab *all = pool_take(HAK_ROW_LARGE, SS_SLABS), *s[2 * 5], *got[6];
+    struct superslab *ss = superslab_of(all->base);
+    unsigned n = 0, at[5], first = SS_SLABS;
+
+    pool_give(all);
+    for (unsigned i = 0; i < 5; i++) {                  /* they come from the top down */
+        must(superslab_of((s[n++] = pool_take(HAK_ROW_LARGE, taken[i]))->base) == ss);
+        must(superslab_of((s[n++] = pool_take(HAK_ROW_LARGE, gap[i]))->base) == ss);
+        at[i] = first -= taken[i] + gap[i];
+    }
+    is(first, 0, "a SuperSlab is cut from its end, without a hole");
+    for (unsigned i = 0; i < 5; i++)
+        pool_give(s[2 * i + 1]);
+    is(first_of(got[0] = pool_take(HAK_ROW_LARGE, 3)), at[3], "three slabs where three are free");
+    is(first_of(got[1] = pool_take(HAK_ROW_LARGE, 2)), at[1], "two where two are, the upper ones");
+    is(first_of(got[2] = pool_take(HAK_ROW_LARGE, 2)), at[4], "then the lower ones");
+    is(first_of(got[3] = pool_take(HAK_ROW_LARGE, 3)), at[2] + 1, "three more from the top of four");
+    is(first_of(got[4] = pool_take(HAK_ROW_LARGE, 3)), at[0] + 2, "then of five");
+    got[5] = pool_take(HAK_ROW_LARGE, 3);
+    ok(superslab_of(got[5]->base) != ss, "and the next in another SuperSlab");
+    for (unsigned i = 0; i < 5; i++)
+        pool_give(s[2 * i]);
+    for (unsigned i = 0; i < 6; i++)
+        pool_give(got[i]);
+}
+
 static void test_lru(void)
 {
     enum { ALL = KEPT + 5 };
@@ -517,8 +547,9 @@ int main(void)
     pool_init(&knobs);
     test_run_of_any_length();
     test_bins();
-test_reuse();
-test_resize();
+    test_reuse();
+    test_resize();
+    test_tight();
     test_lru();
     test_age();
     pthread_barrier_init(&together, NULL, MANY);
