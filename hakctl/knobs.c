@@ -138,8 +138,9 @@ static void print_list(const struct call *call, const struct shm_seg *seg, const
                unit, *unit ? "] " : "", str(k, "help"));
     }
     if (num(out, "env_errors"))
-        printf("%" PRIu64 " values of the environment or the configuration file were refused at "
-               "start; HAKMEM_VERBOSE=1 says which\n", num(out, "env_errors"));
+        printf("%" PRIu64 " value%s of the environment or the configuration file refused at start; "
+               "HAKMEM_VERBOSE=1 says which\n", num(out, "env_errors"),
+               shm_s(num(out, "env_errors")));
 }
 
 const struct command cmd_list = {

@@ -389,6 +389,12 @@ static int run_on(const struct call *call, const struct shm_proc *proc, json_t *
     return code;
 }
 
+/* The pid of an error that is about the process that was asked for. */
+static int missing_pid(const struct call *call, const struct shm_error *err)
+{
+    return err->code == SHM_EGONE ? call->target.pid : 0;
+}
+
 static int run_each(const struct call *call)
 {
     struct shm_error err = { 0 };
@@ -398,7 +404,7 @@ static int run_each(const struct call *call)
     target.dead_too = call->command->dead_too;
     int first = shm_targets(&target, &list, &count, &err);
     if (first)
-        return fail(call, err.code == SHM_EGONE ? target.pid : 0, &err);
+        return fail(call, missing_pid(call, &err), &err);
 
     json_t *all = json_array();
     for (size_t i = 0; i < count; i++) {
@@ -427,7 +433,7 @@ static int run_once(const struct call *call)
     if (!call->json && !code && call->command->print)
         call->command->print(call, NULL, out);
     if (code)
-        report(call, 0, &err, out);
+        report(call, missing_pid(call, &err), &err, out);
     if (call->json)
         write_json(out);
     else

@@ -80,10 +80,11 @@ static int sort_rows(json_t *rows, const char *by, struct shm_error *err)
     return SHM_OK;
 }
 
-/* An empty list is an answer, but not about one process. */
+/* An empty list is an answer, but not where a process was named. */
 static int not_there(const struct call *call, struct shm_error *err)
 {
-    struct shm_target target = { .pid = call->target.pid, .all = true, .dead_too = true };
+    struct shm_target target = call->target;
+    target.all = target.dead_too = true;
     struct shm_proc *list;
     size_t count;
     int code = shm_targets(&target, &list, &count, err);
@@ -105,7 +106,7 @@ static int ps(const struct call *call, json_t *out, struct shm_error *err)
             && (!call->target.comm || !fnmatch(call->target.comm, list[i].comm, 0)))
             json_array_append_new(rows, row_of(&list[i]));
     free(list);
-    if (call->target.pid && !json_array_size(rows))
+    if ((call->target.pid || call->target.comm) && !json_array_size(rows))
         code = not_there(call, err);
     if (!code && call->sort)
         code = sort_rows(rows, call->sort, err);

@@ -239,9 +239,9 @@ static void print_laws(const json_t *laws)
 static void print_stats(const struct call *call, const struct shm_seg *seg, const json_t *out)
 {
     (void)call;
-    printf("pid %" PRIu64 " (%s), %s, libhakmem %s, %" PRIu64 " threads, generation %" PRIu64
+    printf("pid %" PRIu64 " (%s), %s, libhakmem %s, %" PRIu64 " thread%s, generation %" PRIu64
            ", %s\n\n", num(out, "pid"), str(out, "comm"), str(out, "state"), str(out, "version"),
-           num(out, "threads"), num(out, "generation"),
+           num(out, "threads"), shm_s(num(out, "threads")), num(out, "generation"),
            seg->header.flags & 1 ? "counters compiled out"
            : json_is_true(json_object_get(out, "exact")) ? "exact" : "not exact");
     print_classes(json_object_get(out, "classes"));

@@ -38,14 +38,25 @@ static int trace(const struct call *call, struct shm_seg *seg, json_t *out, stru
     return code;
 }
 
+/* Why there is little to see. */
+static void remark(const struct shm_seg *seg, bool on, bool any)
+{
+    if (seg->proc.live && !on)
+        fprintf(stderr, "hakctl: pid %d: nothing is being recorded; switch it on with "
+                "'hakctl set trace.ring=1'\n", seg->proc.pid);
+    else if (!any)
+        fprintf(stderr, "hakctl: pid %d: nothing has been recorded\n", seg->proc.pid);
+}
+
 static void print_trace(const struct call *call, const struct shm_seg *seg, const json_t *out)
 {
-    (void)call, (void)seg;
+    (void)call;
     size_t i;
     json_t *r;
-    if (!json_is_true(json_object_get(out, "trace_on")))
-        fprintf(stderr, "hakctl: nothing is being recorded; switch it on with "
-                "'hakctl set trace.ring=1'\n");
+    bool any = json_array_size(json_object_get(out, "records"));
+    remark(seg, json_is_true(json_object_get(out, "trace_on")), any);
+    if (!any)
+        return;
     printf("%17s %8s %-18s %-5s %6s %12s\n", "MONOTONIC_S", "TID", "EVENT", "CLASS", "SIZE", "ARG");
     json_array_foreach(json_object_get(out, "records"), i, r) {
         const json_t *cls = json_object_get(r, "class");

@@ -324,8 +324,9 @@ static void print_trial(const struct call *call, const struct shm_seg *seg, cons
     json_t *arm, *arms = json_object_get(out, "arms");
     char first[SHM_VALUE_MAX], text[SHM_VALUE_MAX];
     const struct hak_knob_desc *knob = shm_knob(seg, str(out, "name"));
-    printf("%s: %" PRIu64 " rounds of %g s an arm; %g %% intervals; %s %s\n\n%-12s",
-           knob->name, num(out, "rounds"), (double)num(out, "period_ms") / 1000,
+    printf("%s: %" PRIu64 " round%s of %g s an arm; %g %% intervals; %s %s\n\n%-12s",
+           knob->name, num(out, "rounds"), shm_s(num(out, "rounds")),
+           (double)num(out, "period_ms") / 1000,
            100 * EXPERIMENT_CONFIDENCE, shm_value_text(knob, num(out, "value"), text),
            json_is_true(json_object_get(out, "restored")) ? "is back" : "was the value before",
            "VALUE");
@@ -396,7 +397,8 @@ static int trial(const struct call *call, struct shm_seg *seg, json_t *out, stru
             *err = late;
         code = code ? code : back;
         if (!code && stopped)
-            code = shm_fail(err, SHM_EIO, "stopped by a signal after %u rounds", t.rounds);
+            code = shm_fail(err, SHM_EIO, "stopped by a signal after %u round%s", t.rounds,
+                            shm_s(t.rounds));
     }
     for (unsigned arm = 0; arm < t.arms && arm < ARMS_MAX; arm++)
         for (int m = 0; m < METRICS; m++)

@@ -88,9 +88,10 @@ static bool remote_quiet(const struct shm_snap *before, const struct shm_snap *a
         moved += !same;
     }
     if (silent)
-        settle(law, SHM_NOT_CHECKED, "%u heaps were not walked: their threads are idle", silent);
+        settle(law, SHM_NOT_CHECKED, "%u heap%s not walked: idle", silent, shm_s(silent));
     else if (moved)
-        settle(law, SHM_NOT_CHECKED, "%u threads moved blocks of others meanwhile", moved);
+        settle(law, SHM_NOT_CHECKED, "%u thread%s moved blocks of others meanwhile", moved,
+               shm_s(moved));
     return !silent && !moved;
 }
 

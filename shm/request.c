@@ -291,8 +291,8 @@ static int not_applied(const struct shm_ack *ack, const struct progress *p, unsi
 {
     char why[120] = "is not one of them";
     if (ack->frees_left)
-        snprintf(why, sizeof why, "runs, but has made only %" PRIu64 " frees meanwhile; it applies it "
-                 "within its next %u", p->laggard_frees, ack->frees_left);
+        snprintf(why, sizeof why, "runs, but has made only %" PRIu64 " free%s meanwhile; it applies it "
+                 "within its next %u", p->laggard_frees, shm_s(p->laggard_frees), ack->frees_left);
     return shm_fail(err, SHM_EBUSY, "generation %" PRIu64 " is applied by %u/%u threads after %u ms; "
                     "thread %d %s", ack->generation, p->done, p->moved, wait_ms, p->laggard, why);
 }
@@ -388,9 +388,9 @@ int shm_purge(struct shm_seg *seg, unsigned wait_ms, bool *done, uint64_t *bytes
         *done = p.whole;
         *bytes = p.whole ? after->state.purged_bytes : 0;
         if (!p.whole && p.moved && wait_ms)
-            code = shm_fail(err, SHM_EBUSY, "the purge is pending: %u threads moved, none has come "
+            code = shm_fail(err, SHM_EBUSY, "the purge is pending: %u thread%s moved, none has come "
                             "to it after %u ms; each does at least once in %d of its frees", p.moved,
-                            wait_ms, HAK_TICK_FREES);
+                            shm_s(p.moved), wait_ms, HAK_TICK_FREES);
     }
     shm_snap_free(before);
     shm_snap_free(after);

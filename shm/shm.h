@@ -302,6 +302,9 @@ int shm_check(struct shm_seg *seg, unsigned wait_ms, struct shm_law laws[SHM_LAW
 
 /* ---- Odds and ends ------------------------------------------------------------------------- */
 
+/* The end of a noun after a number: "" after 1, else "s". */
+const char *shm_s(uint64_t n);
+
 /* "1.5 MiB" and the like; returns buf. */
 const char *shm_bytes_text(uint64_t bytes, char buf[24]);
 

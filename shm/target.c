@@ -39,6 +39,8 @@ static int none(const struct shm_target *target, bool dead, struct shm_error *er
                         "last figures", target->pid);
     if (target->pid && kill(target->pid, 0) && errno == ESRCH)
         return shm_fail(err, SHM_EGONE, "no such process");
+    if (target->pid && target->comm)
+        return shm_fail(err, SHM_EGONE, "not a process named '%s' under libhakmem", target->comm);
     if (target->pid)
         return shm_fail(err, SHM_EGONE, "not under libhakmem; start it with "
                         "'hakctl run -- COMMAND'");

@@ -116,6 +116,11 @@ const char *shm_nearest(const char *typed, const char *(*name)(size_t i, const v
     return least <= near ? best : NULL;
 }
 
+const char *shm_s(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 const char *shm_bytes_text(uint64_t bytes, char buf[24])
 {
     static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };

@@ -128,8 +128,9 @@ wait $gone
 fails 3 $gone 'no such process' stats -p $gone
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" stats -p $$
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ set $mask=1
-fails 3 - 'no such process' ps -p $gone
-fails 3 - "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ ps
+fails 3 $gone 'no such process' ps -p $gone
+fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ ps
+fails 3 - "no process named 'fix*' under libhakmem; start one with 'hakctl run -- COMMAND'" ps -c 'fix*'
 run ps
 is "$code|$out" '0|    PID NAME            THREADS       LIVE GENERATION STATE' 'ps: no process'
 run -j ps
@@ -286,7 +287,7 @@ like "$out" ' 2 running$' 'and no generation was made'
 run stats --check
 is "$code" 0 'stats --check: the laws hold'
 like "$out" $'\nLAW      VERDICT      CHECKED EQUATION\nheap_v2  holds            156 ' '156 rows of three threads'
-like "$out" $'\nremote   not checked        0 .* \(1 heaps were not walked: their threads are idle\)' 'an idle thread is named'
+like "$out" $'\nremote   not checked        0 .* \(1 heap not walked: idle\)' 'an idle thread is named'
 like "$out" $'\npool     holds              1 superslabs_live' 'the pool'
 stop $pid
 "$hakctl" gc >/dev/null
@@ -329,7 +330,7 @@ refused 3 'the library refused generation 1: torn while it was read'
 refused 99 'the library refused generation 1 for reason 99'
 
 start busy=1 silent=1
-fails 6 $pid 'the purge is pending: 1 threads moved, none has come to it after 2000 ms; each does at least once in 2048 of its frees' purge
+fails 6 $pid 'the purge is pending: 1 thread moved, none has come to it after 2000 ms; each does at least once in 2048 of its frees' purge
 stop $pid
 
 start threads=2 busy=2
@@ -372,18 +373,23 @@ stop $pid
 
 start env_errors=2 uncounted=1
 run list
-is "$(tail -1 <<<"$out")" '2 values of the environment or the configuration file were refused at start; HAKMEM_VERBOSE=1 says which' \
+is "$(tail -1 <<<"$out")" '2 values of the environment or the configuration file refused at start; HAKMEM_VERBOSE=1 says which' \
     'list: ENV errors'
 run stats
-like "$out" ' generation 0, not exact' 'stats: threads_uncounted makes it inexact'
+like "$out" ' 3 threads, generation 0, not exact' 'stats: threads_uncounted makes it inexact'
 run -j stats
 is "$(json 'd["exact"]')" False 'stats -j: likewise'
 
 # ---- Several ----
 
 one=$pid
-start threads=1 busy=1
+start threads=1 busy=1 env_errors=1
 two=$pid
+run list -p $two
+is "$(tail -1 <<<"$out")" '1 value of the environment or the configuration file refused at start; HAKMEM_VERBOSE=1 says which' \
+    'list: one of them'
+run stats -p $two
+like "$out" ' 1 thread, generation 0, exact' 'stats: one thread'
 (( one < two )) || bail 'pids went round'
 fails 2 - "2 processes under libhakmem; choose with -p PID: $one (fixture_segment), $two (fixture_segment)" stats
 fails 2 - "2 processes under libhakmem; choose with -p PID: $one (fixture_segment), $two (fixture_segment)" \
@@ -396,8 +402,10 @@ $mask = 0xFF" 'get -a: both'
 run -a -c 'fixt*' -j get $mask
 is "$code|$out" "0|{\"processes\":[{\"pid\":$one,\"comm\":\"fixture_segment\",\"values\":{\"$mask\":255}},{\"pid\":$two,\"comm\":\"fixture_segment\",\"values\":{\"$mask\":255}}]}" \
     'get -a -c -j'
-run -c 'other*' -a ps
-is "$code|$(wc -l <<<"$out")" '0|1' 'ps -c: none'
+for verb in ps stats; do
+    fails 3 - "no process named 'other*' under libhakmem; start one with 'hakctl run -- COMMAND'" -c 'other*' -a $verb
+    fails 3 $one "not a process named 'other*' under libhakmem" -c 'other*' -p $one $verb
+done
 run ps -p $two
 is "$code|$(wc -l <<<"$out")" '0|2' 'ps -p: one'
 run -a set $mask=2

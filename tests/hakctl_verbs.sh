@@ -273,19 +273,21 @@ run describe -p $pid $mask
 is $code 0 'describe works on the dead'
 run save -p $pid -
 is $code 0 'so does save'
+run trace -p $pid
+is "$code|$out|$err" "0||hakctl: pid $pid: nothing has been recorded" 'so does trace'
 rm -f /dev/shm/*
 
 # ---- With the library ----
 
 puppet_start
 run trace
-is "$code|$out|$err" "0|      MONOTONIC_S      TID EVENT              CLASS   SIZE          ARG|hakctl: nothing is being recorded; switch it on with 'hakctl set trace.ring=1'" \
-    'trace: off'
+off="hakctl: pid $puppet: nothing is being recorded; switch it on with 'hakctl set trace.ring=1'"
+is "$code|$out|$err" "0||$off" 'trace: off, and no head to an empty table'
 run set --no-wait trace.ring=1
 order pairs 0 64 5000
 order alloc 0 64 1000
 run trace
-like "$code|$out|$err" $'^0\|.*\n +[0-9]+\.[0-9]{6} +'$puppet$' refill +C3 +64 +[0-9]+.*\|$' 'trace: a refill'
+like "$code|$out|$err" $'^0\| +MONOTONIC_S +TID EVENT .*\n +[0-9]+\.[0-9]{6} +'$puppet$' refill +C3 +64 +[0-9]+.*\|$' 'trace: a refill'
 run -j trace --count 2
 is "$(json 'd["trace_on"], len(d["records"]), d["records"][1]["number"] - d["records"][0]["number"], d["records"][0]["tid"]')" \
     "(True, 2, 1, $puppet)" 'trace -j --count'
@@ -296,6 +298,10 @@ is "$out" 'trace.ring: 0 -> 1 (hakctl)' 'diff: where from'
 run -j describe trace.ring
 is "$(json 'd["knobs"][0]["from"], d["knobs"][0]["changed"]["uid"], sorted(d["knobs"][0]["changed"])')" \
     "('hakctl', $(id -u), ['pid', 'time_ns', 'uid'])" 'describe -j'
+run set --no-wait trace.ring=0
+order pairs 0 64 5000
+run trace
+like "$code|$err|$out" $'^0\|'"$off"$'\| +MONOTONIC_S .*\n.* knob apply .*' 'trace: off again: what was recorded is there'
 
 # hakctl is gone at once; the process puts the value back by itself.
 run set --no-wait --revert-after 1.5 tiny.bump_chunk=5
