@@ -97,6 +97,12 @@ done < <("$hakctl" -j list -p $pid |
 is "$knobs" 0 'and has as many knobs'
 counters=$("$hakctl" -j stats -p $pid | jq -r '.counters | keys[]')
 for name in $counters; do has " $name " "$name: named"; done
+laws=0
+while IFS=$'\t' read -r law equation; do
+    laws=$((laws + 1))
+    has " $law $equation " "the law $law and its equation"
+done < <("$hakctl" -j stats --check -p $pid | jq -r '.laws[] | [.law, .equation] | @tsv')
+is $laws 5 'which are five'
 
 plain=$(text "$HAK_SRC/man/hakctl.1")
 for word in $("$hakctl" --help | grep -oE '^  [a-z]+|(^|[^a-z-])--?[a-z][a-z-]*' | grep -oE '[a-z-]+' | sort -u); do
