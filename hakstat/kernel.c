@@ -1,8 +1,6 @@
 /* kernel.c: see kernel.h. */
 #include "hakstat/kernel.h"
 
-#include <unistd.h>
-
 static void release(struct kernel *k, struct probes_reading *r)
 {
     if (r != k->before && r != k->now && r != k->reset)
@@ -47,7 +45,7 @@ static void find_pinned(struct kernel *k)
 {
     struct shm_error err;
 
-    if (k->probes != NULL && access(PROBES_DIRECTORY "/lost", F_OK) != 0)
+    if (k->probes != NULL && !probes_still_pinned(k->probes))
         kernel_close(k);
     if (k->probes == NULL && probes_open_pinned(PROBES_DIRECTORY, &k->probes, &err) != SHM_OK)
         shm_fail(&k->err, err.code, "Nobody counts in the kernel: start hakstat with --probes, "

@@ -13,6 +13,7 @@ struct probes {
     struct bpf_link **events;                   /* page faults: three a CPU */
     size_t event_count;
     char *pinned;               /* the directory that probes_close takes away; or NULL */
+    int directory;              /* that one, locked, or the one that the maps are from; or -1 */
 };
 
 struct probes *probes_new(void);                /* NULL: no memory */

@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -30,6 +31,8 @@ struct probes *probes_new(void)
 
     for (int i = 0; p && i < MAPS; i++)
         *map_fd(p, i) = -1;
+    if (p)
+        p->directory = -1;
     return p;
 }
 
@@ -40,13 +43,45 @@ static const char *pin_path(char *path, size_t size, const char *directory, int 
     return snprintf(path, size, "%s/%s", directory, map_names[map]) < (int)size ? path : "";
 }
 
-static void unpin(const char *directory)
+static int open_directory(const char *path)
 {
-    char path[4096];
+    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
 
+/* Who counts has a lock on the directory, which goes with its process however that ends. */
+static bool hold(int directory)
+{
+    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+
+    return directory >= 0 && fcntl(directory, F_OFD_SETLK, &lock) == 0;
+}
+
+static bool is_held(int directory)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+    return fcntl(directory, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+static void unpin(const char *path, int directory)
+{
     for (int i = 0; i < MAPS; i++)
-        unlink(pin_path(path, sizeof path, directory, i));
-    rmdir(directory);
+        unlinkat(directory, map_names[i], 0);
+    rmdir(path);
+}
+
+/* Takes away what a hakprobe that was killed has left: all the maps, and nobody holds them. */
+static void sweep(const char *path)
+{
+    int directory = open_directory(path), present = 0;
+
+    if (directory < 0)
+        return;
+    for (int i = 0; i < MAPS; i++)
+        present += faccessat(directory, map_names[i], F_OK, 0) == 0;
+    if (present == MAPS && !is_held(directory))
+        unpin(path, directory);
+    close(directory);
 }
 
 /* Whether a new directory would be in a BPF file system. */
@@ -60,48 +95,75 @@ static bool can_be_pinned(const char *directory)
     return can;
 }
 
+static int cannot_make(const char *path, struct shm_error *err)
+{
+    int error = errno, directory = open_directory(path);
+    const char *why = error != EEXIST ? "" : is_held(directory) ? " (another hakprobe pins there)"
+                                           : " (no hakprobe pins there; rm -r removes it)";
+
+    if (directory >= 0)
+        close(directory);
+    return shm_fail(err, error == EPERM || error == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s", path,
+                    strerror(error), why);
+}
+
 int probes_pin(struct probes *p, const char *directory, struct shm_error *err)
 {
     char path[4096];
+    bool pinned;
 
     if (!can_be_pinned(directory))
         return shm_fail(err, SHM_EIO,
                         "%s is in no BPF file system (mount -t bpf none /sys/fs/bpf makes one)",
                         directory);
+    sweep(directory);
     if (mkdir(directory, 0700))
-        return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EIO, "%s: %s%s",
-                        directory, strerror(errno),
-                        errno == EEXIST ? " (another hakprobe pins there; if none does, rm -r it)"
-                                        : "");
-    for (int i = 0; i < MAPS; i++)
-        if (bpf_obj_pin(*map_fd(p, i), pin_path(path, sizeof path, directory, i))) {
-            int error = errno;
-            unpin(directory);
-            return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s",
-                            directory, strerror(error));
-        }
+        return cannot_make(directory, err);
+    p->directory = open_directory(directory);
+    pinned = hold(p->directory);        /* before there is a map, so that no sweep takes one */
+    for (int i = 0; pinned && i < MAPS; i++)
+        pinned = !bpf_obj_pin(*map_fd(p, i), pin_path(path, sizeof path, directory, i));
+    if (!pinned) {
+        int error = errno;
+        unpin(directory, p->directory);
+        return shm_fail(err, error == EPERM ? SHM_EPERM : SHM_EIO, "%s: can't pin maps: %s",
+                        directory, strerror(error));
+    }
     p->pinned = strdup(directory);
+    return SHM_OK;
+}
+
+static int open_maps(struct probes *p, const char *directory, struct shm_error *err)
+{
+    char path[4096];
+
+    p->directory = open_directory(directory);
+    if (p->directory >= 0 && !is_held(p->directory))
+        return shm_fail(err, SHM_EGONE, "%s: the hakprobe that pinned there was killed", directory);
+    for (int i = 0; i < MAPS; i++) {
+        *map_fd(p, i) = bpf_obj_get(pin_path(path, sizeof path, directory, i));
+        if (*map_fd(p, i) < 0)
+            return shm_fail(err, errno == EPERM || errno == EACCES ? SHM_EPERM : SHM_EGONE,
+                            "%s: %s", path, strerror(errno));
+    }
     return SHM_OK;
 }
 
 int probes_open_pinned(const char *directory, struct probes **probes, struct shm_error *err)
 {
-    char path[4096];
     struct probes *p = probes_new();
+    int code = p ? open_maps(p, directory, err) : shm_fail(err, SHM_EIO, "out of memory");
 
-    for (int i = 0; p && i < MAPS; i++) {
-        *map_fd(p, i) = bpf_obj_get(pin_path(path, sizeof path, directory, i));
-        if (*map_fd(p, i) >= 0)
-            continue;
-        int error = errno;
+    if (code)
         probes_close(p);
-        return shm_fail(err, error == EPERM || error == EACCES ? SHM_EPERM : SHM_EGONE, "%s: %s",
-                        path, strerror(error));
-    }
-    if (!p)
-        return shm_fail(err, SHM_EIO, "out of memory");
-    *probes = p;
-    return SHM_OK;
+    else
+        *probes = p;
+    return code;
+}
+
+bool probes_still_pinned(const struct probes *p)
+{
+    return is_held(p->directory);
 }
 
 void probes_close(struct probes *p)
@@ -109,8 +171,10 @@ void probes_close(struct probes *p)
     if (!p)
         return;
     if (p->pinned)
-        unpin(p->pinned);
+        unpin(p->pinned, p->directory);
     free(p->pinned);
+    if (p->directory >= 0)
+        close(p->directory);
     if (p->skel)
         probes_unload(p);
     for (int i = 0; !p->skel && i < MAPS; i++)

@@ -53,9 +53,12 @@ int probes_open(const struct probes_scope *scope, struct probes **probes,
                 struct probes_report *report, struct shm_error *err);
 
 /* Lets others read the counts, in a new directory of a BPF file system; probes_close takes it away.
- */
+ * One that a killed process has left there is replaced. */
 int probes_pin(struct probes *probes, const char *directory, struct shm_error *err);
+
+/* Counts that another process pins; and whether it still does. */
 int probes_open_pinned(const char *directory, struct probes **probes, struct shm_error *err);
+bool probes_still_pinned(const struct probes *probes);
 #define PROBES_DIRECTORY "/sys/fs/bpf/hakmem"
 
 void probes_close(struct probes *probes);       /* NULL is fine */

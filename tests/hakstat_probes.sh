@@ -67,6 +67,32 @@ type_keys q
 sees 'exit 0' 'it ends'
 "$hakprobe" -q -d 0.01 -p $a --pin | head -n 1 >"$tmp/second"
 is "$(ls /sys/fs/bpf | grep -v debug)" '' 'nor does it stay when nobody reads any more'
+
+screen_open 100x30 "$hakstat" -p $a -s probes -d 0.1
+probe "$tmp/killed" -p $a --pin
+tell a round
+type_keys c
+sees 'mremap program 40' 'a hakprobe pins its counts'
+kill -KILL "$prober"
+wait "$prober" 2>/dev/null
+sees 'Nobody counts in the kernel' 'the screen notices that it was killed'
+type_keys q
+sees 'exit 0' 'it ends'
+is "$(ls /sys/fs/bpf/hakmem | xargs)" 'counts lost processes waits' 'what was pinned stays'
+run_and_say "$hakstat" -p $a -s probes -n 1 -d 0.1
+like "$out" '/sys/fs/bpf/hakmem: the hakprobe that pinned there was killed' 'but nobody takes it for counts'
+probe "$tmp/next" -p $a --pin
+tell a round
+run_and_say "$hakstat" -p $a -s probes -j -n 1 -d 0.1
+is "$code,$(jq -c '[.probes[] | select(.call == "mremap") | .whose]' <<<"$out")" '0,["program"]' 'the next hakprobe pins there'
+probe_end
+is "$(ls /sys/fs/bpf | grep -v debug)" '' 'and takes it away'
+mkdir /sys/fs/bpf/hakmem
+"$hakprobe" -q -n 1 -d 0.01 -p $a --pin >"$tmp/second" 2>&1
+is "$?,$(ls /sys/fs/bpf | grep -v debug)" 1,hakmem 'what a hakprobe has not made is left alone'
+like "$(cat "$tmp/second")" 'hakmem: File exists \(no hakprobe pins there; rm -r removes it\)' 'and it says so'
+rmdir /sys/fs/bpf/hakmem
+
 "$hakprobe" -q -n 1 -d 0.01 -p $a --pin=/tmp/no-bpf-here >"$tmp/second" 2>&1
 is $? 1 'where there is no BPF file system nothing is pinned'
 like "$(cat "$tmp/second")" "/tmp/no-bpf-here is in no BPF file system" 'and it says why'
