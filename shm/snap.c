@@ -2,11 +2,13 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "shm/internal.h"
 
 #define STATE_TRIES 200
+#define SLOTS_TRIES 5
 
 /* In the order of struct shm_sums: ALLOCS that add up to the allocations, then FREES. */
 static const char *const call_names[] = {
@@ -104,17 +106,38 @@ static bool copy_stat(const struct shm_snap *snap, const struct hak_stat_desc *d
     return true;
 }
 
-/* Allocations are read a second time, after all frees; a hit rate needs only these, so that it
- * comes from one read. */
-static bool copy_slots(struct shm_snap *snap)
+/* What is live are the allocations, read last, less the frees: all of them a second time, in less of it.  A hit
+ * rate needs only the former, so that it comes from one read. */
+static bool copy_slots_once(struct shm_snap *snap)
 {
     const struct shm_seg *seg = snap->seg;
     bool whole = true;
     for (unsigned slot = 0; whole && slot < snap->slot_count; slot++)
         whole = copy_slot(snap, slot);
+    for (unsigned i = ALLOCS; whole && i < ALLOCS + FREES; i++)
+        whole = copy_stat(snap, seg->calls[i]);
+    whole = whole && copy_stat(snap, seg->bytes[LARGE_FREE]) && copy_stat(snap, seg->bytes[HUGE_FREE]);
     for (unsigned i = 0; whole && i < ALLOCS; i++)
         whole = copy_stat(snap, seg->calls[i]);
     return whole && copy_stat(snap, seg->bytes[LARGE_ALLOC]) && copy_stat(snap, seg->bytes[HUGE_ALLOC]);
+}
+
+static long times_put_off_cpu(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nivcsw;
+}
+
+/* What is allocated while this reads shows as live: once more where another ran on our CPU meanwhile.  A process with very many threads on a busy machine may need all tries. */
+static bool copy_slots(struct shm_snap *snap)
+{
+    for (int tries = 1;; tries++) {
+        long before = times_put_off_cpu();
+        if (!copy_slots_once(snap))
+            return false;
+        if (times_put_off_cpu() == before || tries == SLOTS_TRIES)
+            return true;
+    }
 }
 
 /* ---- The whole ----------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "shm/shm.h"
@@ -129,6 +130,37 @@ static int set(struct shm_seg *seg, const char *name, uint64_t value, unsigned r
     int code = shm_set(seg, &change, 1, 0, revert_ms, ack, &err);
     *old = change.old;
     return code;
+}
+
+/* The tools' library asks it how often it was put off the CPU: once in the middle of a read, here, while the
+ * process works on. */
+static long put_off, asked;
+
+int getrusage(__rusage_who_t who, struct rusage *u)
+{
+    (void)who;
+    *u = (struct rusage){ .ru_nivcsw = asked++ ? put_off : 0 };
+    if (put_off && asked == 2)
+        f->slots[0].slot.row[2].l0_pushes += 7;
+    return 0;
+}
+
+static void test_put_off(void)
+{
+    struct shm_seg *seg = attach();
+    struct shm_snap *snap;
+    const struct hak_stat_desc *pushes = shm_stat(seg, HAK_SCOPE_BIN, "heap_v2_pushes");
+    uint64_t before = f->slots[0].slot.row[2].l0_pushes;
+
+    asked = 0, put_off = 1;
+    if (shm_snapshot(seg, &snap, &err))
+        bail("%s", err.text);
+    is(shm_bin(snap, 0, pushes, 2), before + 7, "who was put off the CPU in the middle of a read reads again");
+    is(asked, 4, "once");
+    shm_snap_free(snap);
+    put_off = 0;
+    f->slots[0].slot.row[2].l0_pushes = before;
+    shm_detach(seg);
 }
 
 static void test_set(void)
@@ -353,6 +385,7 @@ int main(void)
     again(3);
     test_sums();
     again(3);
+    test_put_off();
     test_set();
     again(3);
     test_lost_races();
