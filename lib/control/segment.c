@@ -362,11 +362,16 @@ static size_t take_slot(void)
     return i;
 }
 
-/* On failure there is private memory at `at`, as before. */
+/* On failure there is private memory at `at`, as before.  What is mapped twice would count twice in our
+ * resident set: the pages leave the first mapping, and come back if it is read. */
 static bool map_slot(size_t i, void *at)
 {
-    if (map_again((char *)seg_slot(i), slot_offset(i), seg.at.stride, at))
+    char *first = (char *)seg_slot(i);
+
+    if (map_again(first, slot_offset(i), seg.at.stride, at)) {
+        sys_madvise(first, seg.at.stride, MADV_DONTNEED);
         return true;
+    }
     os_map_at(at, seg.at.stride);
     return false;
 }
