@@ -8,6 +8,7 @@
 #include <linux/futex.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,13 @@ void os_init(void)
 
     if (page)
         os_page = page;
+}
+
+size_t os_address_limit(void)
+{
+    struct rlimit r;
+
+    return getrlimit(RLIMIT_AS, &r) != 0 || r.rlim_cur > SIZE_MAX ? SIZE_MAX : r.rlim_cur;
 }
 
 static void *map_plain(size_t bytes)

@@ -37,20 +37,26 @@ static struct lock purge_lock;                          /* one purge at a time *
 
 _Atomic uint32_t core_now_ms;
 static _Atomic uint32_t knob_lru_max = 16, knob_decay_ms = 500;
+static size_t spare_max;                                /* bytes that may stay mapped, of each kind, for reuse */
 
 void pool_init(const union hak_knobs *knobs)
 {
     pool_per_class = knobs->pool_per_class;
     thp_from = knobs->os_thp;
+    spare_max = os_address_limit() / 8;
     sys_where = &address_table;
     atomic_store_explicit(&core_now_ms, (uint32_t)(os_now_ns() / 1000000), memory_order_relaxed);
 }
 
 void core_apply(const union hak_knobs *knobs)
 {
-    atomic_store_explicit(&knob_lru_max, (uint32_t)knobs->pool_lru_max, memory_order_relaxed);
+    size_t lru_most = spare_max / SS_SIZE, huge = knobs->os_huge_cache * MIB;
+
+    atomic_store_explicit(&knob_lru_max,
+                          (uint32_t)(knobs->pool_lru_max < lru_most ? knobs->pool_lru_max : lru_most),
+                          memory_order_relaxed);
     atomic_store_explicit(&knob_decay_ms, (uint32_t)knobs->os_decay_ms, memory_order_relaxed);
-    huge_cache_limit(knobs->os_huge_cache * MIB);
+    huge_cache_limit(huge < spare_max ? huge : spare_max);
 }
 
 uint32_t core_decay_ms(void)

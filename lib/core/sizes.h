@@ -8,7 +8,7 @@
 #define TINY_MAX   ((size_t)1024)
 #define MID_SHIFT  15
 #define MID_MAX    ((size_t)1 << MID_SHIFT)
-#define LARGE_MAX  (1 * MIB)                /* above: huge */
+#define LARGE_MAX  (2 * MIB)                /* above: huge */
 
 #define TINY_STEP  3                        /* a request's slot in tiny_bin: 8-byte steps */
 #define MID_STEP   6                        /* in mid_bin: 64-byte steps */

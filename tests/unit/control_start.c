@@ -184,7 +184,7 @@ static int describes_counters(void)
 static int describes_bins(void)
 {
     static const uint64_t largest[HAK_CLASSES] = { 8, 16, 32, 64, 128, 256, 512, 1024, 32768,
-                                                   1 << 20, 0 };
+                                                   2 << 20, 0 };
     static const char *const names[HAK_CLASSES] = { "C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7",
                                                     "mid", "large", "huge" };
     struct seg s;

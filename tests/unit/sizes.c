@@ -61,7 +61,7 @@ static void test_table(void)
     is(slabs_of(MID_MAX + 1), 1, "which takes one slab at first,");
     is(slabs_of(SLAB_SIZE), 1, "one up to 64 KiB,");
     is(slabs_of(SLAB_SIZE + 1), 2, "two from there on,");
-    is(slabs_of(LARGE_MAX), 16, "and 16 at its end");
+    is(slabs_of(LARGE_MAX), SS_SLABS, "and a whole SuperSlab at its end");
 }
 
 int main(void)
