@@ -40,7 +40,8 @@ struct fixture {
     union { struct fixture_head head; char head_pages[24 * FIXTURE_PAGE]; };
     union { struct hak_state_full state; char state_pages[2 * FIXTURE_PAGE]; };
     union { struct hak_control control; char control_page[FIXTURE_PAGE]; };
-    union { uint16_t map[12][HAK_MAP_SLABS]; char map_page[FIXTURE_PAGE]; };
+    union { uint16_t map[12][HAK_MAP_SLABS]; char map_page[FIXTURE_PAGE - 8]; };
+    uint64_t rounds;            /* no part of a segment: how often all threads have had their turn */
     union { struct hak_slot_full slot; char slot_pages[5 * FIXTURE_PAGE]; }
         slots[FIXTURE_SLOTS_MAX];
 };

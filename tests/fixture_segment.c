@@ -5,6 +5,8 @@
  *     threads   slots in use (default 3)
  *     busy      the first so many make calls every millisecond and tick (default 0)
  *     pace      so many allocations and frees each (default 100)
+ *     turns     so many times after each request, and not otherwise (default 0: always)
+ *     slow      every so many milliseconds instead (default 1)
  *     deaf      the last so many of those never tick: apply, walk and purge nothing (default 0)
  *     refuse    every generation is refused, for this reason (enum hak_refusal)
  *     walked    1: all slots have answered a walk before
@@ -17,14 +19,15 @@
  * other text in `corrupt` is an error, so that a test can't misspell one. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdbool.h>
 
 #include "tests/fixture.h"
 
 static struct {
-    unsigned threads, busy, pace, deaf, refuse, walked, silent, ready;
+    unsigned threads, busy, pace, turns, slow, deaf, refuse, walked, silent, ready;
     unsigned ss_live, abi, flags, uncounted, inherited, env_errors, process_state;
     const char *corrupt;
-} opt = { .threads = 3, .pace = 100, .ready = 1, .ss_live = 7, .abi = HAK_ABI_MAJOR,
+} opt = { .threads = 3, .pace = 100, .slow = 1, .ready = 1, .ss_live = 7, .abi = HAK_ABI_MAJOR,
         .process_state = HAK_PROC_RUNNING };
 
 static char path[64];
@@ -138,15 +141,27 @@ static void tick(struct fixture *f, struct hak_slot_full *slot)
     }
 }
 
+static bool has_turn(const struct fixture *f)
+{
+    static uint64_t generation;
+    static unsigned turns;
+    uint64_t now = __atomic_load_n(&f->control.generation, __ATOMIC_ACQUIRE);
+    turns = now == generation ? turns : opt.turns;
+    generation = now;
+    return !opt.turns || (turns && turns--);
+}
+
 static void move(struct fixture *f)
 {
-    for (unsigned s = 0; s < opt.busy; s++) {
+    bool turn = has_turn(f);
+    for (unsigned s = 0; turn && s < opt.busy; s++) {
         struct hak_slot_full *slot = &f->slots[s].slot;
         slot->row[1].l1_hits += opt.pace;
         slot->row[1].l1_pushes += opt.pace;
         if (s + opt.deaf < opt.busy)
             tick(f, slot);
     }
+    __atomic_store_n(&f->rounds, f->rounds + 1, __ATOMIC_RELEASE);
 }
 
 static void put_options(struct fixture *f)
@@ -169,7 +184,7 @@ static void take_argument(const char *text)
 {
     static const struct { const char *name; unsigned *value; } numbers[] = {
         { "threads", &opt.threads }, { "busy", &opt.busy }, { "pace", &opt.pace },
-        { "deaf", &opt.deaf },
+        { "turns", &opt.turns }, { "slow", &opt.slow }, { "deaf", &opt.deaf },
         { "refuse", &opt.refuse }, { "walked", &opt.walked }, { "silent", &opt.silent },
         { "ready", &opt.ready }, { "abi", &opt.abi }, { "flags", &opt.flags },
         { "superslabs", &opt.ss_live }, { "uncounted", &opt.uncounted },
@@ -203,8 +218,8 @@ int main(int argc, char **argv)
     printf("%d\n", getpid());
     fflush(stdout);
     for (;;) {
-        struct timespec ms = { 0, 1000000 };
-        nanosleep(&ms, NULL);
+        struct timespec turn = { opt.slow / 1000, opt.slow % 1000 * 1000000L };
+        nanosleep(&turn, NULL);
         if (!opt.corrupt || strcmp(opt.corrupt, "cut"))
             move(f);
     }

@@ -204,6 +204,7 @@ is "$code|$out|$err" \
     "1||hakctl: pid $pid: another tool has held the lock of its control page for two seconds; nothing changed" \
     'a writer that holds the lock for ever'
 { kill -KILL $holder && wait $holder; } 2>/dev/null
+. "$HAK_SRC/tests/lockstep.sh"
 run "$hakctl" set $mask=1
 is "$code|$out" "0|$mask: 0xFF -> 0x1 (generation 1, applied by 1/1 threads, 2 idle)" \
     'the lock of a killed writer is gone'

@@ -2,6 +2,7 @@
 # diff, save and load, watch, trace, the ways to set, metrics, and what sysctl's users type.
 . "$(dirname "$0")/alone.sh"
 . "$(dirname "$0")/tap.sh"
+. "$HAK_SRC/tests/lockstep.sh"
 . "$HAK_SRC/tests/puppet.sh"
 need python3 python3
 need promtool prometheus
