@@ -158,6 +158,7 @@ static void trim(struct huge *g, size_t bytes)
 
     if (over <= bytes / 4 || over <= OVER_MOST)
         return;
+    set_units(g->base, bytes, g->bytes, 0);
     g->bytes = bytes;
     unmap_counted(g->base + bytes, over);
 }
@@ -289,10 +290,15 @@ void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
     char *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
     if (!to)
         return NULL;
-    set_units(p, 0, g->bytes, 0);
-    if (!address_reserve((uintptr_t)to, need) || !os_move(p, g->bytes, to, need)) {
-        set_units(p, 0, g->bytes, (uintptr_t)g | UNIT_HUGE);
+    if (!address_reserve((uintptr_t)to, need)) {
         os_unmap(to, need);
+        return NULL;
+    }
+    set_units(p, 0, g->bytes, 0);
+    if (!os_move(p, g->bytes, to, need)) {
+        /* The kernel may have unmapped `to` before it failed, and another may have mapped something there:
+         * if it is still ours it stays so, without a page in it. */
+        set_units(p, 0, g->bytes, (uintptr_t)g | UNIT_HUGE);
         return NULL;
     }
     lock_take(&huge_lock, hak_my_slot());

@@ -132,6 +132,13 @@ static void test_units(void)
     ok(known_all_over(q, 4 * MIB) && known_all_over(r, 12 * MIB), "so is each part");
     huge_give(q);
     huge_give(r);
+    huge_purge(0, 0);
+    p = take_new(2 * SS_SIZE + os_page);
+    huge_give(p);
+    q = take(SS_SIZE + os_page, 1, &zero);
+    ok(q == p && huge_bytes(q) == SS_SIZE + os_page, "cut to size,");
+    is(address_unit((uintptr_t)p + 2 * SS_SIZE), 0, "it is not known beyond its end");
+    huge_give(q);
     nothing_left("after that");
 }
 
