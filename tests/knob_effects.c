@@ -219,6 +219,28 @@ static void test_decay(void)
     set_everywhere("os.decay_ms", 500);
 }
 
+static void thousand(struct worker *me)
+{
+    for (int i = 0; i < 1000; i++)
+        me->blocks[i] = malloc(me->size);
+    for (int i = 0; i < 1000; i++)
+        free(me->blocks[i]);
+}
+
+/* Blocks that wait where nobody asks for them keep their slabs from others. */
+static void test_idle(void)
+{
+    w->size = 64;
+    tell(w, thousand);
+    pairs(w, 512, 1);
+    uint64_t idle = hits(w, "heap_v2_flushed", C3), used = hits(w, "heap_v2_flushed", C6);
+    uint64_t back = hits(w, "returned", C3);
+    pairs(w, 512, 20 * 2048);
+    ok(hits(w, "heap_v2_flushed", C3) > idle, "TinyHeapV2 of a bin that is not used empties");
+    is(hits(w, "heap_v2_flushed", C6), used, "that of one whose every block is taken again at once doesn't");
+    ok(hits(w, "returned", C3) >= back + 900, "and FastCache gives back what nobody takes");
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -234,6 +256,7 @@ int main(int argc, char **argv)
     test_huge_cache();
     test_lru();
     test_decay();
+    test_idle();
     end_workers();
     return tap_done();
 }

@@ -82,8 +82,9 @@ struct bin_cold {
     uint16_t empties;                       /* slabs in `avail` with used == 0 */
     uint16_t l0_room;                       /* capacity of L0, whichever way blocks come into it */
     uint16_t refill;                        /* blocks that a refill brings */
-    uint16_t l1_seen;                       /* what was in L1 at the last drain: idle_trim */
     bool sll_on;
+    uint16_t l0_seen, l1_seen;              /* what was in L0 and L1 at the last drain: idle_trim */
+    uint64_t l0_calls_seen;
 };
 
 /* What goes from one heap to another: the addresses of blocks, so that no block is touched on the way.

@@ -173,15 +173,39 @@ void heap_catch_up(void)
     errno = saved;
 }
 
+/* A bin whose L0 served no call since the last drain is not in use: L0 goes to L1.  One pair after the other
+ * leaves it as full as it was, so that only its counters tell; without counters it stays. */
+static void idle_l0(struct heap *h, unsigned bin)
+{
+    const struct hak_row *r = &h->slot.row[bin];
+    struct bin_cold *c = &h->cold.bin[bin];
+    uint64_t n = h->hot.bin[bin].l0_n, calls;
+
+    if (n && n == c->l0_seen) {
+        calls = r->l0_hits + r->l0_pushes + r->l0_leftover;
+        if (calls && calls == c->l0_calls_seen)
+            l0_flush(h, bin);
+        c->l0_calls_seen = calls;
+    }
+    c->l0_seen = (uint16_t)n;
+}
+
 /* A bin whose L1 stands as it stood a drain ago is not in use: half of it goes back. */
+static void idle_l1(struct heap *h, unsigned bin)
+{
+    struct bin_cold *c = &h->cold.bin[bin];
+    unsigned n = h->hot.bin[bin].l1_n;
+
+    if (n && n == c->l1_seen)
+        l1_trim(h, bin, (n + 1) / 2);
+    c->l1_seen = (uint16_t)h->hot.bin[bin].l1_n;
+}
+
 static void idle_trim(struct heap *h)
 {
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
-        struct bin_cold *c = &h->cold.bin[bin];
-        unsigned n = h->hot.bin[bin].l1_n;
-        if (n && n == c->l1_seen)
-            l1_trim(h, bin, (n + 1) / 2);
-        c->l1_seen = (uint16_t)h->hot.bin[bin].l1_n;
+        idle_l1(h, bin);
+        idle_l0(h, bin);
     }
 }
 
