@@ -101,13 +101,15 @@ static void test_mask(uint64_t mask)
        (unsigned long long)mask, PAIRS);
 }
 
-static void test_mid(int on)
+static void test_mid(uint64_t mask, int mid)
 {
-    set_everywhere("tiny.heap_v2.mid", on);
-    int wrong = 0;
+    set_everywhere("tiny.heap_v2.class_mask", mask);
+    set_everywhere("tiny.heap_v2.mid", mid);
+    int wrong = 0, on = mid && mask >> 7;
     for (size_t size = 1025; size <= 32768; size += 1951)
         wrong += !serves(&workers[0], HAK_CLASS_MID, size, on);
-    is(wrong, 0, "mid %d: TinyHeapV2 serves %s", on, on ? "mid" : "nothing of mid");
+    is(wrong, 0, "mask 0x%llx, mid %d: TinyHeapV2 serves %s", (unsigned long long)mask, mid,
+       on ? "mid" : "nothing of mid");
 }
 
 static void test_enable(void)
@@ -203,8 +205,9 @@ int main(int argc, char **argv)
     static const uint64_t masks[] = { 0x0, 0xE, 0xF, 0x0, 0xFF, 0x80, 0xFE };
     for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
         test_mask(masks[i]);
-    test_mid(0);
-    test_mid(1);
+    test_mid(0xFF, 0);
+    test_mid(0x7F, 1);
+    test_mid(0xFF, 1);
     test_enable();
     test_leftover();
     test_front_direct();

@@ -23,9 +23,9 @@ static unsigned refill_count(const union hak_knobs *k, unsigned bin)
 static unsigned l0_room(const union hak_knobs *k, unsigned bin)
 {
     const struct bin_info *i = &bin_info[bin];
-    bool on = i->cls < HAK_CLASS_MID ? k->heap_v2_class_mask >> i->cls & 1 : k->heap_v2_mid;
+    unsigned cls = i->cls < HAK_CLASS_MID ? i->cls : HAK_CLASS_MID - 1;     /* mid goes with C7 */
 
-    if (!k->heap_v2_enable || !on)
+    if (!k->heap_v2_enable || !(k->heap_v2_class_mask >> cls & 1) || (i->cls == HAK_CLASS_MID && !k->heap_v2_mid))
         return 0;
     return i->fast_cache < L0_CAP ? i->fast_cache : L0_CAP;
 }
