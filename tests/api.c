@@ -151,7 +151,7 @@ static void test_alignments(void)
 {
     static const size_t n[] = { 0, 1, 8, 24, 100, 1000, 4096, 30000, 70000, 300000, MiB + 1, 3 * MiB };
     enum { N = sizeof n / sizeof *n, SHIFTS = 25 };
-    int bad = 0, lost = 0;
+    int bad = 0, lost = 0, moved = 0;
     for (int how = 0; how < 3; how++)
         for (int shift = 0; shift < SHIFTS; shift++) {
             unsigned char *p[N];
@@ -163,6 +163,9 @@ static void test_alignments(void)
             }
             for (int i = 0; i < N; i++) {
                 size_t usable = malloc_usable_size(p[i]);
+                void *q = realloc(p[i], usable);
+                moved += q != p[i];
+                p[i] = q;
                 lost += !all_are(p[i], i + 1, usable);
                 p[i] = realloc(p[i], usable + 100);
                 lost += !all_are(p[i], i + 1, usable);
@@ -170,6 +173,7 @@ static void test_alignments(void)
             }
         }
     is(bad, 0, "alignments from 1 to 16 MiB by aligned_alloc, memalign and posix_memalign");
+    is(moved, 0, "realloc of one to its usable size stays in place");
     is(lost, 0, "aligned blocks keep every usable byte, through realloc too");
 }
 

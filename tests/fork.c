@@ -317,7 +317,7 @@ static void test_without_handlers(pid_t (*start)(void), const char *name)
 
 /* --- counters of parent and child -------------------------------------------------------------- */
 
-enum { C7 = 7, MINE = 10 };
+enum { C3 = 3, C7 = 7, MINE = 10 };
 
 static uint64_t total(const struct seg *s, const char *name)
 {
@@ -414,6 +414,50 @@ static void test_counters(void)
     remove_segments();
 }
 
+/* A child obeys requests of its own, whatever was asked of its parent, and no others. */
+static void use_a_while(void)
+{
+    for (int i = 0; i < 5000; i++)
+        free(malloc(64));
+}
+
+static void ask(const struct seg *s)
+{
+    s->control->purge++;
+    s->control->walk++;
+    use_a_while();
+}
+
+static int child_asked(void)
+{
+    struct seg s;
+    if (seg_open(&s, getpid()))
+        return 1;
+    ask(&s);
+    if (s.state->purge_done != 1 || seg_slot_of(&s, getpid())->walk != 1)
+        return 2;
+    return seg_class(&s, "heap_v2_flushed", C3) ? 0 : 3;
+}
+
+static int child_not_asked(void)
+{
+    struct seg s;
+    if (seg_open(&s, getpid()))
+        return 1;
+    use_a_while();
+    return seg_class(&s, "heap_v2_flushed", C3) == 0 ? 0 : 2;
+}
+
+static void test_requests(void)
+{
+    struct seg s;
+    seg_own(&s);
+    ask(&s);
+    is(s.state->purge_done, 1, "a purge is done");
+    is_str(in_child(child_asked), "exit 0", "a child carries out the first purge and walk asked of it");
+    is_str(in_child(child_not_asked), "exit 0", "and not again what its parent was asked for");
+}
+
 /* --- exec -------------------------------------------------------------------------------------- */
 
 /* In the program that replaced another one: pid and start time are those of the old one's segment. */
@@ -469,8 +513,10 @@ int main(int argc, char **argv)
         test_without_handlers(_Fork, "_Fork");
         test_without_handlers(raw_clone, "a raw clone");
     }
-    if (with_counters())
+    if (with_counters()) {
         test_counters();
+        test_requests();
+    }
     test_exec(argv);
     return tap_done();
 }

@@ -7,6 +7,13 @@
 
 #include <string.h>
 
+/* The next look applies the child's table; nothing was asked of the child yet. */
+static void forget_orders(struct heap *h)
+{
+    h->cold.epoch = UINT64_MAX;
+    h->cold.purge = h->cold.walk = 0;
+}
+
 void front_fork_prepare(void)
 {
     struct heap *h = heap_self;
@@ -40,7 +47,7 @@ void front_fork_child(void)
     if (h->cold.saved_valid)
         h->hot = h->cold.saved;
     h->cold.saved_valid = false;
-    h->cold.epoch = UINT64_MAX;                         /* the next look applies the child's table */
+    forget_orders(h);
 }
 
 /* Other threads do not exist here.  A heap that somebody held may be in the middle of anything: nobody
@@ -57,7 +64,7 @@ static void sort_heap(struct heap *h)
     }
     heap_reset_hot(h);
     h->cold.saved_valid = false;
-    h->cold.epoch = UINT64_MAX;
+    forget_orders(h);
     if (h != late) {
         h->cold.ended = true;
         heap_push_ended(h);

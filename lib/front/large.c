@@ -114,10 +114,11 @@ static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
     return slab->base;
 }
 
+/* A mapping that is short, for an alignment's sake, is not made shorter. */
 static void *resize_mapping(struct heap *h, void *p, size_t n)
 {
     size_t old, bytes;
-    void *q = n > LARGE_MAX ? huge_resize(p, n, &old, &bytes) : NULL;
+    void *q = n > LARGE_MAX || n == huge_bytes(p) ? huge_resize(p, n, &old, &bytes) : NULL;
 
     if (!q)
         return NULL;
