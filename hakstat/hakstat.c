@@ -105,7 +105,10 @@ static unsigned screen_named(const struct options *o, const char *name)
            "a screen: classes, threads, superslabs, knobs, latencies, events, counters or probes");
 }
 
-enum { OPT_CSV = 256, OPT_CUMULATIVE, OPT_PROBES, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW, OPT_RECORD, OPT_REPLAY };
+enum {
+    OPT_CSV = 256, OPT_CUMULATIVE, OPT_PROBES, OPT_READONLY, OPT_ASCII, OPT_MONO, OPT_FOLLOW, OPT_RECORD,
+    OPT_REPLAY
+};
 
 static void parse_option(struct options *o, struct view *v, int opt)
 {

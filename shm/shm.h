@@ -86,8 +86,9 @@ struct shm_target {
 };
 
 /* The processes that *target names: at least one, and exactly one unless target->all.  Those that
- * the caller may not read are left out where there are others, and those without a pid always.  SHM_EGONE: there is none, and how
- * to start one; SHM_EUSAGE: there are several, which the text lists.  *list is from malloc. */
+ * the caller may not read are left out where there are others, and those without a pid always.
+ * SHM_EGONE: there is none, and how to start one; SHM_EUSAGE: there are several, which the text lists.
+ * *list is from malloc. */
 int shm_targets(const struct shm_target *target, struct shm_proc **list, size_t *count,
                 struct shm_error *err);
 
@@ -116,7 +117,7 @@ struct shm_seg {
     const struct hak_stat_desc *calls[8], *bytes[4], *samples[2], *ticks;
     int      fd;
     bool     writable;          /* its file may be opened for writing */
-    const uint8_t *map;         /* the whole file, read-only; only shm.c looks at it */
+    const uint8_t *map;         /* the whole file, read-only; only shm/ looks at it */
     size_t   map_size;
     struct hak_control *control;/* mapped for writing by the first request */
 };

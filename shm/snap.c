@@ -106,8 +106,8 @@ static bool copy_stat(const struct shm_snap *snap, const struct hak_stat_desc *d
     return true;
 }
 
-/* What is live are the allocations, read last, less the frees: all of them a second time, in less of it.  A hit
- * rate needs only the former, so that it comes from one read. */
+/* What is live are the allocations less the frees.  Both are read a second time, right after one another and
+ * the allocations last, so that little comes in between. */
 static bool copy_slots_once(struct shm_snap *snap)
 {
     const struct shm_seg *seg = snap->seg;
@@ -128,7 +128,8 @@ static long times_put_off_cpu(void)
     return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nivcsw;
 }
 
-/* What is allocated while this reads shows as live: once more where another ran on our CPU meanwhile.  A process with very many threads on a busy machine may need all tries. */
+/* What is allocated while this reads shows as live: once more where another ran on our CPU meanwhile.  A
+ * process with very many threads on a busy machine may need all tries. */
 static bool copy_slots(struct shm_snap *snap)
 {
     for (int tries = 1;; tries++) {

@@ -12,7 +12,7 @@
  * A bit of free_map moves 1 -> 0 by compare-exchange (whoever does it owns the slabs) and 0 -> 1 by
  * fetch-or of the owner.  Everything in struct slab belongs to the owner of the slab:
  *
- *   run of a bin   the heap in `owner`: only its thread touches free, used, carved and the links
+ *   run of a bin   the heap in `owner`: only who holds that touches map, first, used, carved, links
  *   large          nobody: the block's user, who is the only one to name it, frees it
  *   free           whoever wins the free_map bit
  *
@@ -32,7 +32,7 @@
 
 struct heap;
 
-struct block {                          /* in an SLL, a batch or a queue a block holds the next one */
+struct block {                          /* in an SLL, or alone in a queue, a block holds the next one */
     struct block *next;
 };
 

@@ -475,12 +475,13 @@ static bool queue_is_due(struct heap *h)
     return queued && queued >= h->cold.knobs.p0_drain_thresh && !h->cold.knobs.p0_no_drain;
 }
 
-/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  One that could not
- * hold as many grows. */
+/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  An L1 that is too small
+ * for as many as they say grows, for the next time. */
 static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
     struct bin_cold *c = &h->cold.bin[bin];
+
     if (b->l1_cap == 0)
         l1_grow(b, bin);
     unsigned want = c->refill < b->l1_cap ? c->refill : (unsigned)b->l1_cap;

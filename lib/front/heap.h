@@ -8,9 +8,10 @@
  *   64 KiB   slot    the thread's counters: a shared page of the segment, or private memory
  *   128 KiB  cold    lists of slabs, SLLs, remote batches, the arrays of L1
  *
- * A bin and its row of counters are both seven cache lines, an odd number, so that they use all sets of the
- * processor's cache alike, and lie at a constant distance, so that a counter costs one add to memory.  The owner word of a slab (address.h) is the address of the
- * owner's struct bin: one subtraction tells `free` that a block is its own, and where it goes.
+ * A bin and its row of counters are both seven cache lines, an odd number, so that they use all sets of
+ * the processor's cache alike, and lie at a constant distance, so that a counter costs one add to
+ * memory.  The owner word of a slab (address.h) is the address of the owner's struct bin: one
+ * subtraction tells `free` that a block is its own, and where it goes.
  *
  * `hot` is zeroed in the child of a fork by the kernel (MADV_WIPEONFORK): every count and every
  * capacity is 0 there, so that the first call takes a slow path, which notices the fork.
@@ -22,11 +23,12 @@
  * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, the slab's map, or
  * not carved yet.  Who moves it:
  *
- *   user -> L0, L1, SLL, slab          the owner, in free
+ *   user -> L0, L1                     the owner, in free
+ *   L0 -> L1, slab; L1 -> SLL, slab    the owner, where L1 is full and at a tick
  *   user -> batch -> queue of owner    another thread, in free; a batch by one compare-exchange
- *   queue -> slab                      whoever holds the heap, by exchange-all
+ *   queue, SLL -> slab                 whoever holds the heap; a queue by exchange-all
  *   queue -> L1                        the owner, likewise
- *   slab -> L1 -> user                 the owner, in malloc
+ *   slab, SLL -> L1; L0, L1 -> user    the owner, in malloc
  */
 #ifndef HAK_HEAP_H
 #define HAK_HEAP_H
