@@ -36,7 +36,7 @@ static struct superslab *gone;
 static struct lock purge_lock;                          /* one purge at a time */
 
 _Atomic uint32_t core_now_ms;
-static _Atomic uint32_t knob_lru_max = 16, knob_decay_ms = 500;
+static _Atomic uint32_t knob_lru_max, knob_decay_ms;    /* core_apply, before the first use */
 static size_t spare_max;                                /* bytes that may stay mapped, of each kind, for reuse */
 
 void pool_init(const union hak_knobs *knobs)
@@ -171,10 +171,15 @@ static unsigned choose(struct superslab *ss, uint32_t fits, unsigned run, bool *
     return run == 1 ? (unsigned)__builtin_ctz(places) : 31 - (unsigned)__builtin_clz(tightest(fits, places));
 }
 
+static unsigned index_of(const struct superslab *ss, const struct slab *slab)
+{
+    return (unsigned)(slab - ss->slab);
+}
+
 /* The run is to be cut into blocks.  Its map is all 0 already: it was when the slab was last empty. */
 static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *bin)
 {
-    unsigned i = (unsigned)(slab - ss->slab);
+    unsigned i = index_of(ss, slab);
 
     slab->map = bin->size < 64 ? ss->map_wide[i] : ss->map[i];
     slab->size = (uint16_t)bin->size;
@@ -482,11 +487,6 @@ static void release_slabs(struct superslab *ss, uint32_t mask)
     set_hints(ss, map);
 }
 
-static unsigned index_of(struct superslab *ss, struct slab *slab)
-{
-    return (unsigned)(slab - ss->slab);
-}
-
 void pool_give(struct slab *slab)
 {
     struct superslab *ss = superslab_of(slab->base);
@@ -535,7 +535,7 @@ void pool_map_fill(const struct slab *slab)
 {
     struct superslab *ss = superslab_of(slab->base);
 
-    map_mask(ss, mask_of((unsigned)(slab - ss->slab), slab->run), cell_of(slab, fullness(slab)));
+    map_mask(ss, mask_of(index_of(ss, slab), slab->run), cell_of(slab, fullness(slab)));
 }
 
 /* ---- purging ---- */
@@ -547,7 +547,7 @@ static size_t purge_range(struct superslab *ss, uint32_t mask)
 
     while (mask) {
         unsigned first = (unsigned)__builtin_ctz(mask);
-        unsigned run = mask >> first == UINT32_MAX ? SS_SLABS : (unsigned)__builtin_ctz(~(mask >> first));
+        unsigned run = first_ones(mask >> first);
         char *from = ss->base + first * SLAB_SIZE;
         uint64_t start = os_now_ns();
         if (os_purge(from, run * SLAB_SIZE)) {
