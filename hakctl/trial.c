@@ -324,7 +324,7 @@ static void print_trial(const struct call *call, const struct shm_seg *seg, cons
     json_t *arm, *arms = json_object_get(out, "arms");
     char first[SHM_VALUE_MAX], text[SHM_VALUE_MAX];
     const struct hak_knob_desc *knob = shm_knob(seg, str(out, "name"));
-    printf("%s: %" PRIu64 " round%s of %g s an arm; %g %% intervals; %s %s\n\n%-12s",
+    printf("%s: %" PRIu64 " round%s of %g s a value; %g %% intervals; %s %s\n\n%-12s",
            knob->name, num(out, "rounds"), shm_s(num(out, "rounds")),
            (double)num(out, "period_ms") / 1000,
            100 * EXPERIMENT_CONFIDENCE, shm_value_text(knob, num(out, "value"), text),

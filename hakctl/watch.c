@@ -88,6 +88,13 @@ static double rate_of(const struct item *item, const struct shm_snap *from,
     return (double)(int64_t)(value_of(item, to) - value_of(item, from)) / seconds;
 }
 
+/* Of its column. */
+static int width_of(const struct item *item)
+{
+    int width = (int)strlen(item->name) + 2;
+    return width < 12 ? 12 : width;
+}
+
 static void print_line(const struct items *items, const struct shm_snap *from,
                        const struct shm_snap *to)
 {
@@ -98,12 +105,10 @@ static void print_line(const struct items *items, const struct shm_snap *from,
     printf("%s", when);
     for (size_t i = 0; i < items->count; i++) {
         const struct item *item = &items->item[i];
-        int width = (int)strlen(item->name) + 2;
-        width = width < 12 ? 12 : width;
         if (item->stat->kind == HAK_COUNTER)
-            printf(" %*.0f/s", width - 2, rate_of(item, from, to));
+            printf(" %*.0f/s", width_of(item) - 2, rate_of(item, from, to));
         else
-            printf(" %*" PRIu64, width, value_of(item, to));
+            printf(" %*" PRIu64, width_of(item), value_of(item, to));
     }
     putchar('\n');
 }
@@ -130,10 +135,8 @@ static void print_json(const struct items *items, const struct shm_snap *from,
 static void print_head(const struct items *items)
 {
     printf("%-8s", "TIME");
-    for (size_t i = 0; i < items->count; i++) {
-        int width = (int)strlen(items->item[i].name) + 2;
-        printf(" %*s", width < 12 ? 12 : width, items->item[i].name);
-    }
+    for (size_t i = 0; i < items->count; i++)
+        printf(" %*s", width_of(&items->item[i]), items->item[i].name);
     putchar('\n');
 }
 

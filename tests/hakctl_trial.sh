@@ -63,7 +63,7 @@ ok 'intervals around their means' jq -e '.arms[] | [.cpu_ms_per_million, .allocs
     all(.low < .mean and .mean < .high and .mean > 0)' <<<"$out"
 is "$("$hakctl" get -n tiny.heap_v2.enable)" 1 'the old value is back'
 run trial $mask=2,4,0 --period 0.05 --rounds 2
-like "$code|$out" "^0\|$mask: 2 rounds of 0.05 s an arm; 99 % intervals; 0xFF is back
+like "$code|$out" "^0\|$mask: 2 rounds of 0.05 s a value; 99 % intervals; 0xFF is back
 .*
 0x2 .*
 0x4 .*
