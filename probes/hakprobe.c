@@ -1,4 +1,5 @@
 /* hakprobe.c: what the kernel sees of processes under libhakmem; see hakprobe(1). */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -385,6 +386,26 @@ static void forget_ended(struct probes *probes, const struct probes_reading *r)
             probes_forget(probes, &r->processes[i].id);
 }
 
+/* The name of a process comes with the first call of it that is counted; before, from /proc. */
+static void name_silent(struct hakprobe *h, struct probes_reading *r)
+{
+    for (size_t i = 0; i < r->process_count; i++) {
+        struct probes_process *p = &r->processes[i];
+        char path[32];
+        snprintf(path, sizeof path, "/proc/%d/comm", pid_of(&p->id, h));
+        FILE *file = p->comm[0] || p->ended ? NULL : fopen(path, "re");
+        if (!file)
+            continue;
+        if (!fgets(p->comm, sizeof p->comm, file))
+            p->comm[0] = 0;
+        fclose(file);
+        p->comm[strcspn(p->comm, "\n")] = 0;
+        for (char *c = p->comm; *c; c++)
+            if (!isprint((unsigned char)*c))
+                *c = '?';
+    }
+}
+
 /* Prints what has been counted since `*before`, which it replaces. */
 static int output(struct hakprobe *h, struct probes *probes, struct probes_reading **before,
                   struct shm_error *err)
@@ -394,6 +415,7 @@ static int output(struct hakprobe *h, struct probes *probes, struct probes_readi
 
     if (code)
         return code;
+    name_silent(h, now);
     since = probes_since(now, *before);
     if (!since) {
         probes_reading_free(now);

@@ -37,6 +37,11 @@ probe "$tmp/any" -p $$
 tell first round
 probe_end
 is "$(jq -c '[.processes[].comm]' "$tmp/any")" '["bash"]' '-p: a process that is not under libhakmem'
+in_background sleep 1000
+wait_until grep -qx sleep /proc/$!/comm
+wait_until grep -q '^State:.*sleeping' /proc/$!/status
+is "$("$hakprobe" -q -j -d 0.1 -n 1 -p $! | jq -c '.processes[] | [.comm, .calls]')" '["sleep",[]]' \
+    '-p: one that has done nothing yet has its name'
 
 "$hakprobe" -q -j -d 86400 -- bash -c '"$0"/tests/calls >/dev/null; exit 7' "$HAK_BUILD" <<<quit >"$tmp/command"
 is $? 7 'a command: its exit status'
