@@ -248,38 +248,51 @@ static struct pool *pool_of(struct superslab *ss)
     return atomic_load_explicit(&ss->pool, memory_order_relaxed);
 }
 
-/* A run between two powers of two may fit where there is room for the lower one. */
+/* Nothing of what a hint promises was found: it goes, unless there is some by now (hint.h). */
+static void disbelieve(struct pool *pool, unsigned level, struct superslab *ss)
+{
+    hint_clear(&pool->hint[level], ss->index);
+    if (pool_of(ss) == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
+        hint_set(&pool->hint[level], ss->index);
+}
+
+/* A run between two powers of two may fit where there is room for the lower one: at most 64 SuperSlabs that have
+ * it are looked at.  NULL: none of them has more. */
 static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run)
 {
+    unsigned level = level_of(run) - 1;
+    bool room = false;
+    uint64_t some;
     uint32_t first;
-    uint64_t some = hint_some(&pool->hint[level_of(run) - 1], &first);
 
-    for (; some; some &= some - 1) {
-        struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
-        struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
-        if (slab)
-            return slab;
-    }
+    while (!room && (some = hint_some(&pool->hint[level], &first)) != 0)
+        for (; some; some &= some - 1) {
+            struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
+            struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
+            if (slab)
+                return slab;
+            if (runs_in(atomic_load_explicit(&ss->free_map, memory_order_relaxed), 1u << level))
+                room = true;
+            else
+                disbelieve(pool, level, ss);
+        }
     return NULL;
 }
 
 static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
 {
     unsigned level = level_of(run);
-    struct hint *h = &pool->hint[level];
     struct slab *tight = run & (run - 1) ? take_tight(pool, row, run) : NULL;
     uint32_t i;
 
     if (tight)
         return tight;
-    while ((i = hint_first(h)) != HINT_NONE) {
+    while ((i = hint_first(&pool->hint[level])) != HINT_NONE) {
         struct superslab *ss = pool_superslab(i);
         struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
         if (slab)
             return slab;
-        hint_clear(h, i);
-        if (pool_of(ss) == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
-            hint_set(h, i);
+        disbelieve(pool, level, ss);
     }
     return NULL;
 }

@@ -209,6 +209,23 @@ static void test_age(void)
     ok(GLOBAL(ss_live) <= KEPT, "no more SuperSlabs are live now than are kept");
 }
 
+/* Six runs of five slabs leave two in each SuperSlab. */
+static void test_gap_behind_full(void)
+{
+    enum { FULL = 70, RUNS = FULL * (SS_SLABS / 5), LAST = RUNS - 1 };
+    static struct slab *s[RUNS];
+
+    for (unsigned i = 0; i < RUNS; i++)
+        must((s[i] = pool_take(HAK_ROW_LARGE, 5)) != NULL);
+    struct slab *gap = s[LAST], *other = pool_take(HAK_ROW_LARGE, 5);
+    pool_give(gap);
+    s[LAST] = pool_take(HAK_ROW_LARGE, 5);
+    ok(s[LAST] == gap, "the tightest gap is found behind %d full SuperSlabs", FULL - 1);
+    pool_give(other);
+    for (unsigned i = 0; i < RUNS; i++)
+        pool_give(s[i]);
+}
+
 /* ---- many ---- */
 
 enum { MANY = 4, HELD = 6, SS_MOST = 64 };
@@ -559,5 +576,6 @@ int main(void)
         test_stale_hint();
     }
     test_fork();
+    test_gap_behind_full();
     return tap_done();
 }
