@@ -68,14 +68,28 @@ uint64_t shm_own_pid_ns(void)
     return inode;
 }
 
-bool shm_same_process(int pid, uint64_t start_time)
+/* What a process that started then is at, as the third field of its stat has it; 0: it is not there. */
+static char process_state(int pid, uint64_t start_time)
 {
-    char stat[1024], *p;
-    if (!read_proc(pid, "stat", stat, sizeof stat) || !(p = strrchr(stat, ')')))
-        return false;
+    char stat[1024], *end, *p;
+    if (!read_proc(pid, "stat", stat, sizeof stat) || !(p = end = strrchr(stat, ')')))
+        return 0;
     for (int field = 2; field < 22 && p; field++)       /* p is at the end of field 2 */
         p = strchr(p + 1, ' ');
-    return p && strtoull(p + 1, NULL, 10) == start_time;
+    return p && strtoull(p + 1, NULL, 10) == start_time ? end[2] : 0;
+}
+
+bool shm_same_process(int pid, uint64_t start_time)
+{
+    return process_state(pid, start_time) != 0;
+}
+
+/* Of a segment whose lock is free.  A zombie runs no more, and may wait for its parent for ever; it is one, too,
+ * whose first thread alone has ended, but that has its lock. */
+static bool runs_unlocked(int pid, uint64_t start_time)
+{
+    char state = process_state(pid, start_time);
+    return state && state != 'Z';
 }
 
 /* The same where /proc does not show the process (hidepid): then that one has its pid must do. */
@@ -413,7 +427,7 @@ static bool remove_dead(const struct shm_proc *proc, bool dry_run)
         && !fstatat(dir, proc->file, &named, AT_SYMLINK_NOFOLLOW)
         && named.st_ino == st.st_ino && named.st_dev == st.st_dev
         && ((proc->pid_ns && proc->pid_ns != shm_own_pid_ns())
-            || !shm_same_process(proc->ns_pid, proc->start_time))
+            || !runs_unlocked(proc->ns_pid, proc->start_time))
         && (dry_run || !unlinkat(dir, proc->file, 0));
     if (fd >= 0)
         close(fd);

@@ -37,6 +37,15 @@ ok 'removes its name' test -z "$(names "$puppet")"
 "$hakctl" stats -p "$puppet" >/dev/null 2>&1
 is $? 3 'then there is nothing to read: exit code 3'
 
+in_background bash -c 'LD_PRELOAD=$0 sleep 1000 & echo $! >"$1"; exec sleep 1000' "$lib" "$tmp/child"
+wait_until test -s "$tmp/child"
+zombie=$(cat "$tmp/child")
+wait_until "$hakctl" get -p "$zombie" verbose
+name=$(names "$zombie")
+kill -KILL "$zombie"
+wait_until grep -q '^State:.*zombie' "/proc/$zombie/status"
+is "$("$hakctl" gc)" "removed ${name##*/} (sleep)" 'nor of one whose parent does not wait for it'
+
 # ---- other ends -------------------------------------------------------------------------------------
 
 puppet_start
