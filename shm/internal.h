@@ -29,6 +29,7 @@ uint64_t shm_own_pid_ns(void);
  * atomic 8-byte access each.  False: the file was cut off under us. */
 bool shm_copy_out(void *dst, const void *src, size_t len);
 bool shm_copy_in(void *dst, const void *src, size_t len);
+int  shm_cut_off(struct shm_error *err);     /* the error for that */
 
 /* Looks up the descriptors that sums need, once the tables are there. */
 void shm_find_known(struct shm_seg *seg);

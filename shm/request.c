@@ -73,11 +73,6 @@ static bool read_control(const struct shm_seg *seg, struct hak_control *control)
 #define PUT(seg, field, value) \
     shm_copy_in(&(seg)->control->field, value, sizeof (seg)->control->field)
 
-static int cut_off(struct shm_error *err)
-{
-    return shm_fail(err, SHM_EIO, "its segment was cut off");
-}
-
 /* ---- Waiting for the answer ---------------------------------------------------------------- */
 
 /* What a request waits for: `slot` says whether one thread has done it; `whole` (or NULL) whether
@@ -199,7 +194,7 @@ static int read_truth(const struct shm_seg *seg, struct hak_state *state, struct
     memcpy(state, area, sizeof *state);
     free(area);
     if (!whole)
-        return cut_off(err);
+        return shm_cut_off(err);
     return torn ? shm_fail(err, SHM_EIO, "its state page is being written all the time") : SHM_OK;
 }
 
@@ -215,7 +210,7 @@ static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count
     if (code)
         return code;
     if (!read_control(seg, &control))
-        return cut_off(err);
+        return shm_cut_off(err);
 
     uint64_t g = control.generation, next = g + 1;
     uint64_t *values = control.values[next & 1];
@@ -229,13 +224,13 @@ static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count
     if (revert_ms)
         writer.revert_ns = shm_clock_ns(CLOCK_BOOTTIME) + revert_ms * UINT64_C(1000000);
     if (!PUT(seg, values[next & 1], values) || !PUT(seg, writer[next & 1], &writer))
-        return cut_off(err);
+        return shm_cut_off(err);
     code = read_truth(seg, &again, err);
     *fresh = !code && again.seq == state.seq;
     if (!*fresh)
         return code;
     if (!PUT(seg, generation, &next))       /* pairs with the library's acquire */
-        return cut_off(err);
+        return shm_cut_off(err);
     *generation = next;
     return SHM_OK;
 }
@@ -346,7 +341,7 @@ static int add_one(struct shm_seg *seg, size_t offset, uint64_t *number, struct 
     uint64_t *at = (uint64_t *)((uint8_t *)seg->control + offset);
     bool whole = shm_copy_out(number, at, 8);
     ++*number;
-    return whole && shm_copy_in(at, number, 8) ? SHM_OK : cut_off(err);
+    return whole && shm_copy_in(at, number, 8) ? SHM_OK : shm_cut_off(err);
 }
 
 static int bump(struct shm_seg *seg, size_t offset, uint64_t *number, struct shm_snap **before,

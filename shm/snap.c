@@ -143,7 +143,7 @@ static bool copy_slots(struct shm_snap *snap)
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
-static int cut_off(struct shm_error *err)
+int shm_cut_off(struct shm_error *err)
 {
     return shm_fail(err, SHM_EIO, "its segment was cut off");
 }
@@ -155,7 +155,7 @@ static int fill(struct shm_snap *snap, struct shm_error *err)
     const struct shm_seg *seg = snap->seg;
     for (int tries = 0; tries < 5; tries++) {
         if (!shm_read_state(seg, snap->state_bytes, &snap->torn))
-            return cut_off(err);
+            return shm_cut_off(err);
         memcpy(&snap->state, snap->state_bytes, sizeof snap->state);
         unsigned count = slots_used(seg, &snap->state);
         if (snap->slot_bytes && count <= snap->slot_count)
@@ -166,7 +166,7 @@ static int fill(struct shm_snap *snap, struct shm_error *err)
         if (!snap->slot_bytes)
             return shm_fail(err, SHM_EIO, "out of memory");
         if (!copy_slots(snap))
-            return cut_off(err);
+            return shm_cut_off(err);
     }
     for (unsigned i = 0; i < snap->slot_count; i++)
         snap->threads += shm_slot(snap, i)->state == HAK_SLOT_LIVE;
