@@ -78,11 +78,12 @@ static _Noreturn void misuse(const struct options *o, const char *option, const 
 static unsigned long number(const struct options *o, const char *option, const char *text,
                             unsigned long most)
 {
-    char *end;
+    char *end, wanted[48];
     unsigned long n = strtoul(text, &end, 10);
 
+    snprintf(wanted, sizeof wanted, "a number from 1 to %lu", most);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || n == 0 || n > most)
-        misuse(o, option, text, "a number above 0");
+        misuse(o, option, text, wanted);
     return n;
 }
 

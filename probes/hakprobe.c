@@ -104,11 +104,12 @@ static _Noreturn void misuse(const struct hakprobe *h, const char *option, const
 
 static unsigned long number(const struct hakprobe *h, const char *option, unsigned long most)
 {
-    char *end;
+    char *end, wanted[48];
     unsigned long n = strtoul(optarg, &end, 10);
 
+    snprintf(wanted, sizeof wanted, "a number from 1 to %lu", most);
     if (optarg[0] < '0' || optarg[0] > '9' || *end || n == 0 || n > most)
-        misuse(h, option, optarg, "a number above 0 (and not too large)");
+        misuse(h, option, optarg, wanted);
     return n;
 }
 

@@ -38,8 +38,8 @@ fails 3 999999 'no such process' -p 999999
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$
 fails 2 null "-d: '0' is not a number of seconds from 0.01 to 3600" -d 0
 fails 2 null "-d: '1s' is not a number of seconds from 0.01 to 3600" -d 1s
-fails 2 null "-n: '0' is not a number above 0" -n 0
-fails 2 null "-p: 'redis' is not a number above 0" -p redis
+fails 2 null "-n: '0' is not a number from 1 to 1000000000" -n 0
+fails 2 null "-p: 'redis' is not a number from 1 to 4194304" -p redis
 fails 2 null "-s: 'bins' is not a screen: classes, threads, superslabs, knobs, latencies, events, counters or probes" -s bins
 fails 2 null "argument: 'redis' is not an option" redis
 run -b --no-such-option
