@@ -43,7 +43,7 @@ static void remark(const struct shm_seg *seg, bool on, bool any)
 {
     if (seg->proc.live && !on)
         fprintf(stderr, "hakctl: pid %d: nothing is being recorded; switch it on with "
-                "'hakctl set trace.ring=1'\n", seg->proc.pid);
+                "'hakctl set -p %d trace.ring=1'\n", seg->proc.pid, seg->proc.pid);
     else if (!any)
         fprintf(stderr, "hakctl: pid %d: nothing has been recorded\n", seg->proc.pid);
 }

@@ -282,7 +282,7 @@ rm -f /dev/shm/*
 
 puppet_start
 run trace
-off="hakctl: pid $puppet: nothing is being recorded; switch it on with 'hakctl set trace.ring=1'"
+off="hakctl: pid $puppet: nothing is being recorded; switch it on with 'hakctl set -p $puppet trace.ring=1'"
 is "$code|$out|$err" "0||$off" 'trace: off, and no head to an empty table'
 run set --no-wait trace.ring=1
 order pairs 0 64 5000
