@@ -90,7 +90,6 @@ void heap_drop(struct heap *h);
 /* Drains the queue of another thread's heap, if that can be had. */
 void heap_help(struct heap *to);
 
-bool front_is_forked(void);
 void heap_fork_noticed(void);
 
 /* Guards the lists of heaps, of which these are the ended ones, the latest first. */
