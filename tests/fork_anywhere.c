@@ -1,4 +1,4 @@
-/* fork_anywhere.c: fork at every instruction of malloc and free.
+/* fork_anywhere.c: fork at every instruction of malloc and free, and of what a tool asks for.
  *
  * A signal handler that forks may interrupt malloc between any two instructions.  Here the processor's
  * trap flag raises SIGTRAP after each one, and the handler forks: whatever half of an update the child
@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <ucontext.h>
-#include "tests/under.h"
+#include "tests/seg.h"
 
 #ifdef __x86_64__
 
@@ -22,6 +22,7 @@ static long steps, every;               /* instructions so far; fork at each `ev
 static int forks, bad_children, bad_status;     /* of the last bad one */
 static void *bad_at;                     /* the instruction that it was forked before */
 static pid_t children[4096];
+static volatile int goes_on, is_child;  /* children go on with what was interrupted; this is one */
 
 /* In the child: allocate much, of the bin that was interrupted and of others. */
 static int use_memory(void)
@@ -52,7 +53,7 @@ static int use_memory(void)
 
 static void on_trap(int sig, siginfo_t *info, void *context)
 {
-    const ucontext_t *c = context;
+    ucontext_t *c = context;
     int status, e = errno;
     (void)sig;
     (void)info;
@@ -63,7 +64,11 @@ static void on_trap(int sig, siginfo_t *info, void *context)
     pid_t pid = fork();
     if (pid == 0) {
         alarm(60);
-        _exit(use_memory());
+        if (!goes_on)
+            _exit(use_memory());
+        is_child = 1;
+        c->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+        return;
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
         bad_children++;
@@ -156,6 +161,50 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
         remove_segment(children[i]);
 }
 
+/* --- in the middle of what a tool asked for ------------------------------------------------------- */
+
+/* Asks, and carries it out: all but the smallest calls look for requests. */
+static void ask(const struct seg *s)
+{
+    s->control->purge++;
+    s->control->walk++;
+    free(malloc(100000));
+}
+
+static int obeys(void)
+{
+    struct seg s;
+    if (seg_open(&s, getpid()))
+        return 1;
+    ask(&s);
+    const struct hak_slot *slot = seg_slot_of(&s, getpid());
+    return s.state->purge_done != 1 ? 2 : slot->walk != 1 ? 3 : slot->walk_seq % 2 ? 4 : 0;
+}
+
+static void test_requests(long at_most)
+{
+    struct seg s;
+    long all = 0;
+    seg_own(&s);
+    for (int round = 0; round < 2; round++) {           /* how many steps it takes; then with forks */
+        every = all / at_most + 1;
+        goes_on = round;
+        forks = round ? 0 : 4096;
+        steps = bad_children = bad_status = 0;
+        TRAP_ON();
+        ask(&s);
+        TRAP_OFF();
+        if (is_child)
+            _exit(obeys());
+        all = steps;
+    }
+    ok(forks >= 10, "a purge and a walk: %d forks among %ld instructions", forks, all);
+    is(bad_children, 0, "every child goes on, and carries out the first purge and walk asked of it (%s)",
+       ending(bad_status));
+    for (int i = 0; i < forks; i++)
+        remove_segment(children[i]);
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -175,6 +224,8 @@ int main(int argc, char **argv)
     test("refills and overflows", many, 0, at_most);
     test("the other tiers, realloc and aligned_alloc", tiers, 0, at_most);
     test("another thread's blocks", free_of_other, 1, at_most);
+    if (with_counters())
+        test_requests(at_most);
     return tap_done();
 }
 

@@ -58,13 +58,13 @@ static void sort_heap(struct heap *h)
 {
     h->cold.has_slot = false;
     h->cold.rebase = true;
+    forget_orders(h);
     if (atomic_load_explicit(&h->cold.held, memory_order_relaxed)) {
         os_map_at(&h->slot, sizeof h->slot_pages);
         return;
     }
     heap_reset_hot(h);
     h->cold.saved_valid = false;
-    forget_orders(h);
     if (h != late) {
         h->cold.ended = true;
         heap_push_ended(h);

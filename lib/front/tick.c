@@ -154,7 +154,9 @@ void heap_look(struct heap *h)
         apply(h, &o);
     if (unlikely(o.purge != h->cold.purge)) {
         h->cold.purge = o.purge;
-        hak_purged(o.purge, heap_purge());
+        size_t bytes = heap_purge();
+        if (likely(h->cold.purge == o.purge))           /* else a child, forked in the middle: forget_orders */
+            hak_purged(o.purge, bytes);
     }
     if (unlikely(o.walk != h->cold.walk))
         heap_walk(h, o.walk);
