@@ -16,9 +16,25 @@ static void do_free(void *p) { call_free(p); }
 static void do_realloc(void *p) { call_realloc(p, 100); }
 static void do_free_twice(void *p) { call_free(p); call_free(p); }
 
+/* Both times it went to a cache; by the second time that it leaves one, its SuperSlab has been unmapped. */
+static void *many[1000];
+static void do_free_all_and(void *p)
+{
+    for (int i = 0; i < 1000; i++)
+        call_free(many[i]);
+    call_free(p);
+    for (int round = 0; round < 20; round++) {
+        malloc_trim(0);
+        for (int i = 0; i < 3000; i++)
+            call_free(malloc(24));
+    }
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
+    setenv("HAKMEM_POOL_LRU_MAX", "0", 1);
+    setenv("HAKMEM_POOL_EMPTY_SLABS", "0", 1);
     run_under_hakmem(argv);
     const char *not_free = "free(): not a block in use", *not_realloc = "realloc(): not a block in use";
     char on_stack[64];
@@ -41,6 +57,10 @@ int main(int argc, char **argv)
     dies(do_free, huge + 4096, not_free, "the middle of a huge block");
     dies(do_free_twice, large, not_free, "a large block freed twice");
     dies(do_free_twice, huge, not_free, "a huge block freed twice");
+    for (int i = 0; i < 1000; i++)
+        many[i] = malloc(8000);
+    dies(do_free_all_and, many[999], "free(): block freed twice, or not the start of a block",
+         "a block freed twice in a SuperSlab that has gone");
     dies(do_realloc, on_stack, not_realloc, "realloc of a local variable");
     dies(do_realloc, mapping, not_realloc, "of another mapping");
     dies(do_realloc, huge + 4096, not_realloc, "of the middle of a huge block");

@@ -104,9 +104,12 @@ hak_inline struct slab *slab_in(struct superslab *ss, const void *p)
     return &ss->slab[i - ss->slab[i].lead];
 }
 
-hak_inline struct superslab *superslab_with(const void *p)      /* p is in a SuperSlab */
+/* For a p that is, or was, in a SuperSlab. */
+hak_inline struct superslab *superslab_with(const void *p)
 {
-    return (struct superslab *)address_unit_possible((uintptr_t)p);
+    uintptr_t unit = address_unit_possible((uintptr_t)p);
+
+    return unit & UNIT_HUGE ? NULL : (struct superslab *)unit;
 }
 
 hak_inline struct slab *slab_of(const void *p)

@@ -259,9 +259,9 @@ struct place {
     size_t offset;
 };
 
-hak_inline struct place place_of(const void *p, bool one_slab)
+hak_inline struct place place_in(struct superslab *ss, const void *p, bool one_slab)
 {
-    struct slab *slab = &superslab_with(p)->slab[((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS];
+    struct slab *slab = &ss->slab[((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS];
     unsigned lead = one_slab ? 0 : slab->lead;
 
     return (struct place){ slab - lead, (uintptr_t)p % SLAB_SIZE + lead * SLAB_SIZE };
@@ -278,7 +278,10 @@ static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
     COUNT(h->slot.row[bin].returned, n);
     while (blocks < end) {
         char *p = *blocks;
-        struct place at = place_of(p, one_slab);
+        struct superslab *ss = superslab_with(p);
+        if (unlikely(!ss))                              /* unmapped meanwhile: all in it were free */
+            twice(p);
+        struct place at = place_in(ss, p, one_slab);
         uint64_t i = at.offset * magic >> 32;
         if (unlikely(i >= at.slab->carved || i * (size_t)size != at.offset))
             twice(p);
