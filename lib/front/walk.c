@@ -41,14 +41,16 @@ static void walk_bin(struct heap *h, unsigned bin)
     w->used_law += base->used;
 }
 
-/* A child that is forked in the middle has forgotten the request, and its slot is a new one. */
+/* A child that is forked in the middle has forgotten the request, and its slot is a new one: the number is kept
+ * here, not read back, so that it ends even. */
 hak_cold void heap_walk(struct heap *h, uint64_t request)
 {
     struct hak_slot *head = &h->slot.head;
+    uint32_t seq = head->walk_seq | 1;
 
     hak_assert(heap_is_sound(h));
     h->cold.walk = request;
-    __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&head->walk_seq, seq, __ATOMIC_RELAXED);
     atomic_thread_fence(memory_order_release);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         walk_bin(h, bin);
@@ -59,5 +61,5 @@ hak_cold void heap_walk(struct heap *h, uint64_t request)
     }
     h->cold.rebase = false;
     __atomic_store_n(&head->walk, request, __ATOMIC_RELAXED);
-    __atomic_store_n(&head->walk_seq, head->walk_seq + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&head->walk_seq, seq + 1, __ATOMIC_RELEASE);
 }
