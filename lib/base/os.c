@@ -25,11 +25,11 @@ void os_init(void)
         os_page = page;
 }
 
-size_t os_address_limit(void)
+size_t os_limit(int resource)
 {
     struct rlimit r;
 
-    return getrlimit(RLIMIT_AS, &r) != 0 || r.rlim_cur > SIZE_MAX ? SIZE_MAX : r.rlim_cur;
+    return getrlimit(resource, &r) != 0 || r.rlim_cur > SIZE_MAX ? SIZE_MAX : r.rlim_cur;
 }
 
 static void *map_plain(size_t bytes)

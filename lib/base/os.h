@@ -12,7 +12,7 @@ void os_init(void);
 
 /* Zeroed private memory.  `align`: a power of two; at least a page is given.  NULL: no memory. */
 void *os_map(size_t bytes, size_t align);
-size_t os_address_limit(void);                      /* RLIMIT_AS; SIZE_MAX: none */
+size_t os_limit(int resource);                      /* RLIMIT_AS and the like; SIZE_MAX: none */
 
 /* Zeroed private memory over a range that is nobody's or is to be replaced; false: it is as it was. */
 bool os_map_at(void *p, size_t bytes);

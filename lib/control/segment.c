@@ -104,17 +104,10 @@ static bool identify(struct identity *self, int32_t parent)
 
 /* ---- Sizes ----------------------------------------------------------------------------------- */
 
-static size_t file_limit(void)
-{
-    struct rlimit r;
-
-    return getrlimit(RLIMIT_FSIZE, &r) != 0 || r.rlim_cur > SIZE_MAX ? SIZE_MAX : r.rlim_cur;
-}
-
 /* As many slots as RLIMIT_FSIZE leaves room for; to exceed it would be death by SIGXFSZ. */
 static bool lay_out(struct layout *at)
 {
-    size_t page = os_page, most = file_limit();
+    size_t page = os_page, most = os_limit(RLIMIT_FSIZE);
 
     at->state = round_up(describe_size(), page);
     at->control = at->state + round_up(sizeof(struct hak_state_full), page);

@@ -8,6 +8,7 @@
 #include "lib/core/huge.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #define LEVELS 6                                        /* hint[L]: a run of 2^L slabs may be free */
 #define ALL_FREE UINT32_MAX
@@ -43,7 +44,7 @@ void pool_init(const union hak_knobs *knobs)
 {
     pool_per_class = knobs->pool_per_class;
     thp_from = knobs->os_thp;
-    spare_max = os_address_limit() / 8;
+    spare_max = os_limit(RLIMIT_AS) / 8;
     sys_where = &address_table;
     atomic_store_explicit(&core_now_ms, (uint32_t)(os_now_ns() / 1000000), memory_order_relaxed);
 }

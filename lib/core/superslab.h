@@ -89,11 +89,17 @@ struct superslab {
 /* The SuperSlab or huge mapping of an address, told apart by the low bit. */
 #define UNIT_HUGE ((uintptr_t)1)
 
-hak_inline struct superslab *superslab_of(const void *p)
+/* For a p that is, or was, in a SuperSlab. */
+hak_inline struct superslab *superslab_with(const void *p)
 {
-    uintptr_t unit = address_unit((uintptr_t)p);
+    uintptr_t unit = address_unit_possible((uintptr_t)p);
 
     return unit & UNIT_HUGE ? NULL : (struct superslab *)unit;
+}
+
+hak_inline struct superslab *superslab_of(const void *p)
+{
+    return likely(address_possible((uintptr_t)p)) ? superslab_with(p) : NULL;
 }
 
 /* The first slab of the run that p lies in; p is in a SuperSlab. */
@@ -102,14 +108,6 @@ hak_inline struct slab *slab_in(struct superslab *ss, const void *p)
     unsigned i = ((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS;
 
     return &ss->slab[i - ss->slab[i].lead];
-}
-
-/* For a p that is, or was, in a SuperSlab. */
-hak_inline struct superslab *superslab_with(const void *p)
-{
-    uintptr_t unit = address_unit_possible((uintptr_t)p);
-
-    return unit & UNIT_HUGE ? NULL : (struct superslab *)unit;
 }
 
 hak_inline struct slab *slab_of(const void *p)

@@ -214,21 +214,22 @@ static __attribute__((noinline)) void mark_row(struct heap *h, struct slab *slab
     marked(h, slab, i / 64, m);
 }
 
-/* The number of a block; size and magic are the bin's. */
-hak_inline unsigned number_of(const struct slab *slab, void *p, unsigned size, uint64_t magic)
+/* The number of a block, by how far into its run it begins; size and magic are the bin's. */
+hak_inline unsigned number_of(const struct slab *slab, size_t offset, size_t size, uint64_t magic, void *p)
 {
-    uintptr_t offset = (uintptr_t)p - (uintptr_t)slab->base;
-    unsigned i = (unsigned)(offset * magic >> 32);
+    uint64_t i = offset * magic >> 32;
 
-    hak_assert(slab->kind == SLAB_BIN && slab->size == size);
+    hak_assert(slab->kind == SLAB_BIN && slab->size == size && offset == (uintptr_t)p - (uintptr_t)slab->base);
     if (unlikely(i >= slab->carved || i * size != offset))
         twice(p);
-    return i;
+    return (unsigned)i;
 }
 
 void slabs_put(struct heap *h, struct slab *slab, void *p)
 {
-    mark(h, slab, number_of(slab, p, slab->size, slab->magic));
+    size_t offset = (uintptr_t)p - (uintptr_t)slab->base;
+
+    mark(h, slab, number_of(slab, offset, slab->size, slab->magic, p));
 }
 
 /* How many of the first blocks, at most `most`, lie `step` bytes from one to the next. */
@@ -282,13 +283,11 @@ static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
         if (unlikely(!ss))                              /* unmapped meanwhile: all in it were free */
             twice(p);
         struct place at = place_in(ss, p, one_slab);
-        uint64_t i = at.offset * magic >> 32;
-        if (unlikely(i >= at.slab->carved || i * (size_t)size != at.offset))
-            twice(p);
+        unsigned i = number_of(at.slab, at.offset, (size_t)size, magic, p);
         if (blocks + 1 < end && unlikely(p + size == blocks[1] || p - size == blocks[1])) {
-            blocks += put_row(h, at.slab, (unsigned)i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
+            blocks += put_row(h, at.slab, i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
         } else {
-            mark(h, at.slab, (unsigned)i);
+            mark(h, at.slab, i);
             blocks++;
         }
     }
