@@ -28,7 +28,7 @@
 
 #define HAK_CALL_LEAF_SHIFT 32
 #define HAK_CALL_LEAF       (8u << 16)
-#define HAK_CALL_UNITS      (8u << 16)
+#define HAK_CALL_UNITS      (8u << 17)
 #define HAK_CALL_UNIT_SHIFT 21
 #define HAK_CALL_UNIT_BITS  11
 

@@ -49,7 +49,7 @@
 #define HAK_VALUES_MAX     96               /* room for knobs in the value arrays */
 #define HAK_HIST_BUCKETS   32               /* bucket i: 2^i <= ns < 2^(i+1); 0 counts 0 and 1; last open */
 #define HAK_TRACE_RECORDS  4096
-#define HAK_MAP_SLABS      32               /* slabs of a SuperSlab */
+#define HAK_MAP_SLABS      64               /* slabs of a SuperSlab */
 #define HAK_MAP_SUPERSLABS 4096             /* most that have cells */
 #define HAK_TICK_FREES     2048             /* a thread looks for requests at least once in so many frees */
 

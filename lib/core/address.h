@@ -1,7 +1,7 @@
 /* address.h: from an address to what we know of it, without touching the address itself.
  *
  *   root[a >> 32] -> leaf (4 GiB of addresses)
- *                      owner[a >> 16]  one word a slab: the bin of the heap that owns it
+ *                      owner[a >> 15]  one word a slab: the bin of the heap that owns it
  *                      unit[a >> 21]   one word a 2 MiB unit: its SuperSlab, or huge mapping
  *
  * The owner word is all that `free` reads: it is the address of a struct bin inside the owner's
@@ -20,7 +20,7 @@
 #define ADDRESS_BITS 48
 #define LEAF_SHIFT   32
 #define LEAF_SLABS   (1u << (LEAF_SHIFT - SLAB_SHIFT))
-_Static_assert(LEAF_SLABS == 1u << 16, "a slab's place in a leaf is 16 bits of its address");
+_Static_assert(LEAF_SHIFT == 32, "a slab's place in a leaf is the upper bits of a 32-bit word");
 #define LEAF_UNITS   (1u << (LEAF_SHIFT - SS_SHIFT))
 
 struct address_leaf {

@@ -1,4 +1,5 @@
-/* hint.h: a set of SuperSlab numbers that threads change and search without a lock.
+/* hint.h: sets of SuperSlab numbers that threads change and search without a lock; eight of them side by
+ * side, so that what they say of one SuperSlab is in one cache line a level.
  *
  * Three levels of 64-bit words: a bit of an upper word says that the word below it may be other than
  * 0.  A bit that is set may be stale; a number that belongs in the set is never missing for good,
@@ -20,15 +21,21 @@
 #define HINT_MAX  (1u << (3 * HINT_BITS))           /* 262,144 SuperSlabs: 512 GiB */
 #define HINT_NONE UINT32_MAX
 
-struct hint {
-    _Atomic uint64_t top;
-    _Atomic uint64_t mid[1u << HINT_BITS];
-    _Atomic uint64_t low[1u << (2 * HINT_BITS)];
+#define HINT_SETS 8
+
+struct hint_words {
+    _Alignas(hak_cacheline) _Atomic uint64_t set[HINT_SETS];
 };
 
-void hint_set(struct hint *h, uint32_t i);
-void hint_clear(struct hint *h, uint32_t i);        /* the caller then looks again: C2 */
-uint32_t hint_first(struct hint *h);                /* the lowest, or HINT_NONE */
-uint64_t hint_some(struct hint *h, uint32_t *first); /* the lowest and its neighbours: bit i is *first + i */
+struct hint {
+    struct hint_words top, mid[1u << HINT_BITS], low[1u << (2 * HINT_BITS)];
+};
+
+void hint_set(struct hint *h, unsigned set, uint32_t i);
+void hint_clear(struct hint *h, unsigned set, uint32_t i);      /* the caller then looks again: C2 */
+uint32_t hint_first(struct hint *h, unsigned set);              /* the lowest, or HINT_NONE */
+
+/* The lowest and its neighbours: bit i of what comes back is *first + i. */
+uint64_t hint_some(struct hint *h, unsigned set, uint32_t *first);
 
 #endif

@@ -10,13 +10,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define LEVELS 6                                        /* hint[L]: a run of 2^L slabs may be free */
-#define ALL_FREE UINT32_MAX
+#define LEVELS 7                                        /* set L of the hints: a run of 2^L slabs may be free */
+#define ALL_FREE UINT64_MAX
 #define KEEP_EMPTY 2                                    /* live SuperSlabs without a slab in use: hysteresis */
-_Static_assert(1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
+_Static_assert(LEVELS <= HINT_SETS && 1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
 
 struct pool {
-    struct hint hint[LEVELS];
+    struct hint hint;
 };
 
 static struct pool pool_shared;
@@ -78,15 +78,15 @@ struct superslab *pool_superslab(unsigned index)
 /* ---- what tools see of it ---- */
 
 /* Four cells at a time where they are neighbours in one word. */
-static void map_mask(const struct superslab *ss, uint32_t mask, unsigned cell)
+static void map_mask(const struct superslab *ss, uint64_t mask, unsigned cell)
 {
     uint16_t *cells = hak_map(ss->index);
 
     while (cells && mask) {
-        unsigned i = (unsigned)__builtin_ctz(mask);
+        unsigned i = (unsigned)__builtin_ctzll(mask);
         if (i % 4 == 0 && (mask >> i & 15) == 15) {
             __atomic_store_n((uint64_t *)(void *)&cells[i], cell * UINT64_C(0x0001000100010001), __ATOMIC_RELAXED);
-            mask &= ~(15u << i);
+            mask &= ~((uint64_t)15 << i);
         } else {
             __atomic_store_n(&cells[i], (uint16_t)cell, __ATOMIC_RELAXED);
             mask &= mask - 1;
@@ -105,13 +105,13 @@ static unsigned cell_of(const struct slab *slab, unsigned full)
     return HAK_CELL_BIN + slab->bin + (full << 8);
 }
 
-static uint32_t mask_of(unsigned first, unsigned run)
+static uint64_t mask_of(unsigned first, unsigned run)
 {
-    return (run == SS_SLABS ? UINT32_MAX : (1u << run) - 1) << first;
+    return (ALL_FREE >> (SS_SLABS - run)) << first;
 }
 
 /* The positions at which `run` bits in a row are set. */
-static uint32_t runs_in(uint32_t map, unsigned run)
+static uint64_t runs_in(uint64_t map, unsigned run)
 {
     for (unsigned have = 1; have < run;) {
         unsigned step = have < run - have ? have : run - have;
@@ -137,21 +137,21 @@ static struct pool *pool_for(unsigned row)
     return pool_of_row[row];
 }
 
-static unsigned first_ones(uint32_t map)                /* how many, from bit 0 on */
+static unsigned first_ones(uint64_t map)                /* how many, from bit 0 on */
 {
-    return map == UINT32_MAX ? 32 : (unsigned)__builtin_ctz(~map);
+    return map == ALL_FREE ? SS_SLABS : (unsigned)__builtin_ctzll(~map);
 }
 
 /* Of the places those in the smallest gap, the uppermost if several are; a gap of n free slabs shows in `fits` as
  * n - run + 1 bits in a row. */
-static uint32_t tightest(uint32_t fits, uint32_t places)
+static uint64_t tightest(uint64_t fits, uint64_t places)
 {
-    uint32_t best = 0;
+    uint64_t best = 0;
     unsigned least = SS_SLABS + 1;
 
     while (fits) {
-        unsigned first = (unsigned)__builtin_ctz(fits), n = first_ones(fits >> first);
-        uint32_t gap = mask_of(first, n);
+        unsigned first = (unsigned)__builtin_ctzll(fits), n = first_ones(fits >> first);
+        uint64_t gap = mask_of(first, n);
         if (n <= least && (gap & places)) {
             least = n;
             best = gap & places;
@@ -163,13 +163,13 @@ static uint32_t tightest(uint32_t fits, uint32_t places)
 
 /* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Single slabs are taken from the
  * bottom; runs from the smallest gap that holds them and the top of it, so that runs find room. */
-static unsigned choose(struct superslab *ss, uint32_t fits, unsigned run, bool *reused)
+static unsigned choose(struct superslab *ss, uint64_t fits, unsigned run, bool *reused)
 {
-    uint32_t dirty = fits & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
-    uint32_t places = dirty ? dirty : fits;
+    uint64_t dirty = fits & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
+    uint64_t places = dirty ? dirty : fits;
 
     *reused = dirty != 0;
-    return run == 1 ? (unsigned)__builtin_ctz(places) : 31 - (unsigned)__builtin_clz(tightest(fits, places));
+    return run == 1 ? (unsigned)__builtin_ctzll(places) : 63 - (unsigned)__builtin_clzll(tightest(fits, places));
 }
 
 static unsigned index_of(const struct superslab *ss, const struct slab *slab)
@@ -193,8 +193,8 @@ static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *
 static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)
 {
     struct slab *slab = &ss->slab[first];
-    uint32_t mask = mask_of(first, run);
-    uint32_t was_dirty = atomic_fetch_or_explicit(&ss->dirty_map, mask, memory_order_relaxed) & mask;
+    uint64_t mask = mask_of(first, run);
+    uint64_t was_dirty = atomic_fetch_or_explicit(&ss->dirty_map, mask, memory_order_relaxed) & mask;
 
     for (unsigned i = 0; i < run; i++)
         slab[i].lead = (uint8_t)i;
@@ -212,7 +212,7 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
 }
 
 /* A free_map has been changed by compare-exchange from `map`: was it all free? */
-static void note_taken(uint32_t map)
+static void note_taken(uint64_t map)
 {
     if (unlikely(map == ALL_FREE))
         atomic_fetch_sub_explicit(&empty_live, 1, memory_order_relaxed);
@@ -222,11 +222,11 @@ static void note_taken(uint32_t map)
  * owner wrote to the slabs and their structs comes before what the next one does. */
 static struct slab *claim(struct superslab *ss, unsigned row, unsigned run)
 {
-    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
 
     for (;;) {
         bool reused;
-        uint32_t fits = runs_in(map, run);
+        uint64_t fits = runs_in(map, run);
         if (!fits)
             return NULL;
         unsigned first = choose(ss, fits, run, &reused);
@@ -252,9 +252,9 @@ static struct pool *pool_of(struct superslab *ss)
 /* Nothing of what a hint promises was found: it goes, unless there is some by now (hint.h). */
 static void disbelieve(struct pool *pool, unsigned level, struct superslab *ss)
 {
-    hint_clear(&pool->hint[level], ss->index);
+    hint_clear(&pool->hint, level, ss->index);
     if (pool_of(ss) == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
-        hint_set(&pool->hint[level], ss->index);
+        hint_set(&pool->hint, level, ss->index);
 }
 
 /* A run between two powers of two may fit where there is room for the lower one: at most 64 SuperSlabs that have
@@ -266,7 +266,7 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run)
     uint64_t some;
     uint32_t first;
 
-    while (!room && (some = hint_some(&pool->hint[level], &first)) != 0)
+    while (!room && (some = hint_some(&pool->hint, level, &first)) != 0)
         for (; some; some &= some - 1) {
             struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
             struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
@@ -288,7 +288,7 @@ static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
 
     if (tight)
         return tight;
-    while ((i = hint_first(&pool->hint[level])) != HINT_NONE) {
+    while ((i = hint_first(&pool->hint, level)) != HINT_NONE) {
         struct superslab *ss = pool_superslab(i);
         struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
         if (slab)
@@ -298,10 +298,10 @@ static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
     return NULL;
 }
 
-static void set_hints(struct superslab *ss, uint32_t map)
+static void set_hints(struct superslab *ss, uint64_t map)
 {
     for (unsigned level = 0; level < LEVELS && runs_in(map, 1u << level); level++)
-        hint_set(&pool_of(ss)->hint[level], ss->index);
+        hint_set(&pool_of(ss)->hint, level, ss->index);
 }
 
 /* ---- stage 3: under the pool's lock ---- */
@@ -471,7 +471,7 @@ static size_t lru_trim(uint32_t keep)
  * of a slab wins, and it stays live: false. */
 static hak_cold bool retire(struct superslab *ss)
 {
-    uint32_t all = ALL_FREE;
+    uint64_t all = ALL_FREE;
 
     lock_take(&pool_lock, hak_my_slot());
     bool mine = atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
@@ -489,12 +489,12 @@ static hak_cold bool retire(struct superslab *ss)
 }
 
 /* Makes slabs nobody's.  The release pairs with the acquire in claim. */
-static void release_slabs(struct superslab *ss, uint32_t mask)
+static void release_slabs(struct superslab *ss, uint64_t mask)
 {
     atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
                           memory_order_relaxed);
     map_mask(ss, mask, HAK_CELL_FREE);                  /* while they are the caller's */
-    uint32_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
+    uint64_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
     if (unlikely(map == ALL_FREE) &&
         atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY && retire(ss))
         return;
@@ -516,8 +516,8 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
 
     if (first + run > SS_SLABS)
         return false;
-    uint32_t more = mask_of(first + slab->run, run - slab->run);
-    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    uint64_t more = mask_of(first + slab->run, run - slab->run);
+    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
     do {
         if ((map & more) != more)
             return false;
@@ -554,13 +554,13 @@ void pool_map_fill(const struct slab *slab)
 
 /* ---- purging ---- */
 
-static size_t purge_range(struct superslab *ss, uint32_t mask)
+static size_t purge_range(struct superslab *ss, uint64_t mask)
 {
     struct hak_slot_full *slot = hak_my_slot();
     size_t bytes = 0;
 
     while (mask) {
-        unsigned first = (unsigned)__builtin_ctz(mask);
+        unsigned first = (unsigned)__builtin_ctzll(mask);
         unsigned run = first_ones(mask >> first);
         char *from = ss->base + first * SLAB_SIZE;
         uint64_t start = os_now_ns();
@@ -582,7 +582,7 @@ static size_t purge_range(struct superslab *ss, uint32_t mask)
 /* The free slabs of a live SuperSlab: claimed like any others, purged, given back. */
 static size_t purge_live(struct superslab *ss)
 {
-    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed), mask;
+    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed), mask;
 
     do {
         mask = map & atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
@@ -607,7 +607,7 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
 
     lock_take(&pool_lock, hak_my_slot());
     for (struct superslab *ss = lru.next; ss != &lru; ss = ss->next) {
-        uint32_t dirty = atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
+        uint64_t dirty = atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
         if (dirty && aged(ss, now_ms, age_ms))
             bytes += purge_range(ss, dirty);
     }
@@ -677,7 +677,7 @@ void pool_after_fork(const void *self)
 /* What a thread of the parent had claimed and not yet cut is shown as free. */
 static void map_live(struct superslab *ss)
 {
-    uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
 
     map_mask(ss, ALL_FREE, HAK_CELL_FREE);
     for (unsigned i = 0; i < SS_SLABS; i++)

@@ -75,8 +75,8 @@ enum ss_state { SS_GONE, SS_LIVE, SS_LRU };
 struct superslab {
     char *base;
     uint32_t index;                     /* in the table and the hints; for life */
-    _Atomic uint32_t free_map;          /* 1: the slab is nobody's */
-    _Atomic uint32_t dirty_map;         /* 1: the slab may have pages; cleared by a purge */
+    _Atomic uint64_t free_map;          /* 1: the slab is nobody's */
+    _Atomic uint64_t dirty_map;         /* 1: the slab may have pages; cleared by a purge */
     _Atomic uint32_t freed_ms;          /* when a slab was last given back */
     _Atomic uint32_t state;             /* enum ss_state; changed under the pool's lock */
     struct pool *_Atomic pool;          /* the shared one, or the bin's own (pool.per_class) */

@@ -79,7 +79,7 @@ static size_t large_bytes(void)
 
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
-        uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+        uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
             continue;
         for (unsigned s = 0; s < SS_SLABS; s++)
@@ -121,7 +121,7 @@ void front_inherited(uint64_t *inherited)
     memset(inherited, 0, HAK_ROWS * sizeof *inherited);
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
-        uint32_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+        uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
             continue;
         for (unsigned s = 0; s < SS_SLABS; s++)

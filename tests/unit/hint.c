@@ -1,8 +1,9 @@
-/* hint.c: the set of SuperSlab numbers: exact for one thread; for many, a number that belongs in it is
+/* hint.c: a set of SuperSlab numbers: exact for one thread; for many, a number that belongs in it is
  * never missing for good. */
 #include "tests/unit/interleave.h"
 #include "lib/core/hint.h"
 
+enum { SET = 5 };                           /* of the sets side by side, the one that is tried */
 static struct hint hint;
 
 static int empty(void)
@@ -10,35 +11,48 @@ static int empty(void)
     const _Atomic uint64_t *word = (const void *)&hint, *end = (const void *)(&hint + 1);
     while (word < end && !*word)
         word++;
-    return word == end && hint_first(&hint) == HINT_NONE;
+    return word == end && hint_first(&hint, SET) == HINT_NONE;
 }
 
 static void test_each_alone(void)
 {
     for (uint32_t i = 0; i < HINT_MAX; i++) {
-        hint_set(&hint, i);
-        must(hint_first(&hint) == i);
-        hint_clear(&hint, i);
-        must(hint_first(&hint) == HINT_NONE);
+        hint_set(&hint, SET, i);
+        must(hint_first(&hint, SET) == i);
+        hint_clear(&hint, SET, i);
+        must(hint_first(&hint, SET) == HINT_NONE);
     }
     is(faults_taken(), 0, "each of %u numbers, alone, is found and forgotten", HINT_MAX);
+    ok(empty(), "nothing is left");
+}
+
+static void test_side_by_side(void)
+{
+    for (unsigned set = 0; set < HINT_SETS; set++)
+        hint_set(&hint, set, 4096 * set + set);
+    hint_clear(&hint, SET, 4096 * SET + SET);
+    for (unsigned set = 0; set < HINT_SETS; set++)
+        must(hint_first(&hint, set) == (set == SET ? HINT_NONE : 4096 * set + set));
+    for (unsigned set = 0; set < HINT_SETS; set++)
+        hint_clear(&hint, set, 4096 * set + set);
+    is(faults_taken(), 0, "eight sets side by side don't see each other's numbers");
     ok(empty(), "nothing is left");
 }
 
 static void test_full(void)
 {
     for (uint32_t i = HINT_MAX; i-- > 0;) {
-        hint_set(&hint, i);
-        must(hint_first(&hint) == i);
+        hint_set(&hint, SET, i);
+        must(hint_first(&hint, SET) == i);
     }
     for (uint32_t i = 0; i < HINT_MAX; i++) {
         uint32_t first;
-        must(hint_first(&hint) == i);
-        must(hint_some(&hint, &first) == UINT64_MAX << i % 64 && first == i - i % 64);
-        hint_clear(&hint, i);
+        must(hint_first(&hint, SET) == i);
+        must(hint_some(&hint, SET, &first) == UINT64_MAX << i % 64 && first == i - i % 64);
+        hint_clear(&hint, SET, i);
     }
     is(faults_taken(), 0, "a full set gives all of them, in order, and those in one word at once");
-    is(hint_some(&hint, &(uint32_t){ 0 }), 0, "none when there is none");
+    is(hint_some(&hint, SET, &(uint32_t){ 0 }), 0, "none when there is none");
     ok(empty(), "nothing is left");
 }
 
@@ -54,23 +68,23 @@ static void test_model(void)
         for (int step = 0; step < 20000; step++) {
             uint32_t i = base + (uint32_t)(rnd(&seed) % within[w]);
             if (rnd(&seed) % 2) {
-                hint_set(&hint, i);
+                hint_set(&hint, SET, i);
                 in[i] = 1;
                 lowest = i < lowest ? i : lowest;
             } else {
                 i = lowest != HINT_NONE && rnd(&seed) % 2 ? lowest : i;
-                hint_clear(&hint, i);
+                hint_clear(&hint, SET, i);
                 in[i] = 0;
                 while (lowest < end && !in[lowest])
                     lowest++;
                 if (lowest == end)
                     lowest = HINT_NONE;
             }
-            must(hint_first(&hint) == lowest);
+            must(hint_first(&hint, SET) == lowest);
         }
-        for (uint32_t i; (i = hint_first(&hint)) != HINT_NONE; in[i] = 0) {
+        for (uint32_t i; (i = hint_first(&hint, SET)) != HINT_NONE; in[i] = 0) {
             must(in[i]);
-            hint_clear(&hint, i);
+            hint_clear(&hint, SET, i);
         }
     }
     is(faults_taken(), 0, "the lowest number is always that of a plain array");
@@ -91,20 +105,20 @@ static uint64_t seeds[MANY];
 static void token_give(uint32_t i)
 {
     must(atomic_exchange(&token[i], 1) == 0);
-    hint_set(&hint, i);
+    hint_set(&hint, SET, i);
 }
 
 static uint32_t token_take(void)
 {
     uint32_t i;
 
-    while ((i = hint_first(&hint)) != HINT_NONE) {
+    while ((i = hint_first(&hint, SET)) != HINT_NONE) {
         uint32_t there = 1;
         if (atomic_compare_exchange_strong(&token[i], &there, 0))
             return i;
-        hint_clear(&hint, i);
+        hint_clear(&hint, SET, i);
         if (atomic_load(&token[i]))
-            hint_set(&hint, i);
+            hint_set(&hint, SET, i);
     }
     return HINT_NONE;
 }
@@ -180,6 +194,7 @@ static void test_many(const char *where, const uint32_t at[TOKENS])
 int main(void)
 {
     test_each_alone();
+    test_side_by_side();
     test_full();
     test_model();
     pthread_barrier_init(&together, NULL, MANY);
