@@ -39,7 +39,7 @@
 
 #define HAK_SEG_MAGIC      "HAKMEMSG"       /* 8 bytes, no NUL */
 #define HAK_ABI_MAJOR      1                /* a reader refuses another one */
-#define HAK_ABI_MINOR      1
+#define HAK_ABI_MINOR      2
 #define HAK_SEG_PREFIX     "hakmem."        /* file name in /dev/shm: hakmem.<pid>.<starttime>[.<n>] */
 
 #define HAK_NAME_MAX       40
@@ -49,7 +49,7 @@
 #define HAK_VALUES_MAX     96               /* room for knobs in the value arrays */
 #define HAK_HIST_BUCKETS   32               /* bucket i: 2^i <= ns < 2^(i+1); 0 counts 0 and 1; last open */
 #define HAK_TRACE_RECORDS  4096
-#define HAK_MAP_SLABS      64               /* slabs of a SuperSlab */
+#define HAK_MAP_SLABS      64               /* most slabs of a SuperSlab; today that many */
 #define HAK_MAP_SUPERSLABS 4096             /* most that have cells */
 #define HAK_TICK_FREES     2048             /* a thread looks for requests at least once in so many frees */
 
@@ -140,7 +140,7 @@ struct hak_seg_header {
     uint32_t slots_off, slot_stride, slots_max;
     uint32_t inherited_off;                 /* from state_off: uint64_t[bin_count], blocks live at fork */
     /* From minor 1 on; where header_size ends before, there is no map. */
-    uint32_t map_off, map_count, map_size;  /* SuperSlabs there is room for, bytes of the cells of one */
+    uint32_t map_off, map_count, map_size;  /* SuperSlabs there is room for, bytes of the cells of one: two a slab */
     uint32_t pad;
 };
 

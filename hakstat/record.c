@@ -16,7 +16,6 @@
 #define MAGIC "HAKSTAT2"
 enum { MAGIC_SIZE = sizeof MAGIC - 1, KEY_EVERY = 64, TABLES_MOST = 1 << 20, CHUNK_MOST = 1 << 30 };
 enum { TRACE_WORDS = HAK_TRACE_RECORDS * sizeof(struct hak_trace_record) / 8 };
-enum { CELL_WORDS = sizeof(struct shm_superslab) / 8, MAP_WORDS = HAK_MAP_SUPERSLABS * CELL_WORDS };
 
 enum chunk_kind { CHUNK_SEGMENT = 1, CHUNK_FRAME };
 struct chunk_head {
@@ -54,9 +53,20 @@ static size_t state_words(const struct shm_seg *seg)
     return seg->header.state_size / 8;
 }
 
+/* Of the cells of a SuperSlab, of which there are as many as the library makes slabs of one. */
+static size_t cell_words(const struct shm_seg *seg)
+{
+    return shm_map_slabs(seg) * sizeof(uint16_t) / 8;
+}
+
+static size_t map_words(const struct shm_seg *seg)
+{
+    return HAK_MAP_SUPERSLABS * cell_words(seg);
+}
+
 static size_t all_words(const struct shm_seg *seg, unsigned slots)
 {
-    return state_words(seg) + TRACE_WORDS + MAP_WORDS + (size_t)slots * seg->header.slot_stride / 8;
+    return state_words(seg) + TRACE_WORDS + map_words(seg) + (size_t)slots * seg->header.slot_stride / 8;
 }
 
 /* Attaching has checked the other areas. */
@@ -162,7 +172,7 @@ static void put_number(struct recorder *r, uint64_t n)
 static size_t lay_words(struct recorder *r, const struct sample *s)
 {
     const struct shm_seg *seg = s->snap->seg;
-    size_t state = state_words(seg), count = all_words(seg, s->snap->slot_count);
+    size_t state = state_words(seg), cells = cell_words(seg), count = all_words(seg, s->snap->slot_count);
     struct hak_trace_record *ring;
 
     r->words = must_realloc(r->words, count * 8);
@@ -172,8 +182,9 @@ static size_t lay_words(struct recorder *r, const struct sample *s)
     for (size_t i = 0; i < s->event_count; i++)
         ring[(s->events[i].order - 1) % HAK_TRACE_RECORDS] = s->events[i];
     state += TRACE_WORDS;
-    memcpy(r->words + state, s->map, s->map_count * sizeof *s->map);
-    state += MAP_WORDS;
+    for (size_t i = 0; i < s->map_count; i++)
+        memcpy(r->words + state + i * cells, s->map[i].cell, cells * 8);
+    state += map_words(seg);
     memcpy(r->words + state, s->snap->slot_bytes, (count - state) * 8);
     return count;
 }
@@ -403,7 +414,7 @@ static int make_segment(struct replay *r, struct recorded *s, struct shm_error *
 static uint64_t *word_at(const struct recorded *s, size_t i)
 {
     const struct hak_seg_header *h = &s->seg->header;
-    size_t state = state_words(s->seg);
+    size_t state = state_words(s->seg), cells = cell_words(s->seg), map = map_words(s->seg);
 
     if (i < state)
         return (uint64_t *)(s->map + h->state_off) + i;
@@ -411,10 +422,10 @@ static uint64_t *word_at(const struct recorded *s, size_t i)
     if (i < TRACE_WORDS)
         return has_trace(s->seg) ? (uint64_t *)(s->map + h->trace_off) + i : NULL;
     i -= TRACE_WORDS;
-    if (i < MAP_WORDS)
-        return i / CELL_WORDS < h->map_count
-            ? (uint64_t *)(s->map + h->map_off + i / CELL_WORDS * h->map_size) + i % CELL_WORDS : NULL;
-    return (uint64_t *)(s->map + h->slots_off) + (i - MAP_WORDS);
+    if (i < map)
+        return i / cells < h->map_count
+            ? (uint64_t *)(s->map + h->map_off + i / cells * h->map_size) + i % cells : NULL;
+    return (uint64_t *)(s->map + h->slots_off) + (i - map);
 }
 
 static bool get_number(const uint8_t **from, const uint8_t *end, uint64_t *n)
@@ -453,7 +464,7 @@ static void clear_words(struct recorded *s)
     if (has_trace(s->seg))
         memset(s->map + h->trace_off, 0, TRACE_WORDS * 8);
     for (size_t i = 0; i < h->map_count && i < HAK_MAP_SUPERSLABS; i++)
-        memset(s->map + h->map_off + i * h->map_size, 0, sizeof(struct shm_superslab));
+        memset(s->map + h->map_off + i * h->map_size, 0, cell_words(s->seg) * 8);
     memset(s->map + h->slots_off, 0, (size_t)s->slots * h->slot_stride);
 }
 

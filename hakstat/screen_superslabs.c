@@ -9,12 +9,13 @@
 
 enum { SUPERSLAB, STATE, IN_USE, FREE, FULL, SLABS, TENTHS };
 
+/* 80 columns have room for all but the last two ranks. */
 static const struct column columns[] = {
     [SUPERSLAB] = { "superslab", "NO", 4, 0, U_COUNT },
-    [STATE]     = { "state", "STATE", 5, 0, U_TEXT },
-    [IN_USE]    = { "slabs_used", "USED", 4, 0, U_COUNT },
-    [FREE]      = { "slabs_free", "FREE", 4, 0, U_COUNT },
-    [FULL]      = { "full_part", "FULL %", 6, 0, U_PART },
+    [STATE]     = { "state", "STATE", 5, 4, U_TEXT },
+    [IN_USE]    = { "slabs_used", "USED", 4, 2, U_COUNT },
+    [FREE]      = { "slabs_free", "FREE", 4, 3, U_COUNT },
+    [FULL]      = { "full_part", "FULL%", 5, 1, U_PART },
     [SLABS]     = { "slabs", "SLABS BY CLASS", HAK_MAP_SLABS, 0, U_MAP },
     [TENTHS]    = { "tenths", "TENTHS FULL", 0, 0, U_TENTHS },
 };
@@ -47,7 +48,7 @@ static void add(const struct span *span, struct table *table, size_t i)
     double full = 0;
     struct row *row = table_add(table, i);
 
-    for (int k = 0; k < HAK_MAP_SLABS; k++) {
+    for (size_t k = 0; k < shm_map_slabs(span->seg); k++) {
         uint16_t cell = span->map[i].cell[k];
         unsigned kind = kind_of(span->seg, cell);
 
@@ -101,7 +102,7 @@ static void count_slabs(const struct span *span, unsigned counts[KINDS])
 {
     memset(counts, 0, KINDS * sizeof *counts);
     for (size_t i = 0; i < span->map_count; i++)
-        for (int k = 0; k < HAK_MAP_SLABS; k++)
+        for (size_t k = 0; k < shm_map_slabs(span->seg); k++)
             counts[kind_of(span->seg, span->map[i].cell[k])]++;
 }
 

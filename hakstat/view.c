@@ -290,10 +290,13 @@ static void draw_heads(const struct table *t, const int widths[TABLE_COLUMNS],
               "");
 }
 
+/* Where the terminal is too narrow for all of it, the last column says so. */
 static void draw_map(int row, int col, const char *letters, const char *tenths)
 {
     for (size_t i = 0; letters[i] != '\0'; i++)
         draw_slab(row, col + (int)i, letters[i], tenths[i]);
+    if (col + (int)strlen(letters) > draw_width())
+        draw_text(row, draw_width() - 1, INK_WARN, ">");
 }
 
 static void draw_row(const struct table *t, const int widths[TABLE_COLUMNS],

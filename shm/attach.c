@@ -163,7 +163,7 @@ static bool area_fits(uint64_t total, uint64_t off, uint64_t size, uint64_t leas
 static void check_map(struct hak_seg_header *h)
 {
     if (h->header_size < sizeof *h || h->map_off % 8 || h->map_size % 8
-        || h->map_size < sizeof(struct shm_superslab) || h->map_off > h->total_size
+        || h->map_size == 0 || h->map_off > h->total_size
         || (uint64_t)h->map_count * h->map_size > h->total_size - h->map_off)
         h->map_off = h->map_count = h->map_size = 0;
 }

@@ -19,13 +19,21 @@ static size_t superslabs_used(const struct shm_seg *seg)
     return used < most ? used : most;
 }
 
+size_t shm_map_slabs(const struct shm_seg *seg)
+{
+    size_t slabs = seg->header.map_size / sizeof(uint16_t);
+
+    return slabs < HAK_MAP_SLABS ? slabs : HAK_MAP_SLABS;
+}
+
 size_t shm_map(const struct shm_seg *seg, struct shm_superslab *superslabs, size_t most)
 {
-    size_t used = superslabs_used(seg), count = 0;
+    size_t used = superslabs_used(seg), bytes = shm_map_slabs(seg) * sizeof(uint16_t), count = 0;
 
     for (; count < used && count < most; count++) {
         const uint8_t *from = seg->map + seg->header.map_off + count * seg->header.map_size;
-        if (!shm_copy_out(&superslabs[count], from, sizeof *superslabs))
+        superslabs[count] = (struct shm_superslab){ { 0 } };
+        if (!shm_copy_out(&superslabs[count], from, bytes))
             break;
     }
     return count;

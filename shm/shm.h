@@ -232,10 +232,13 @@ size_t shm_trace(const struct shm_seg *seg, struct hak_trace_record *records, si
 /* What a kind of record (enum hak_trace_kind) is called; "?" for one of another version. */
 const char *shm_trace_name(unsigned kind);
 
-/* What each slab of a SuperSlab is: a cell (enum hak_cell). */
+/* What each slab of a SuperSlab is: a cell (enum hak_cell).  Libraries differ in how many slabs they cut one into
+ * (shm_map_slabs, 0: there is no map); the cells beyond are HAK_CELL_NONE. */
 struct shm_superslab {
     _Alignas(8) uint16_t cell[HAK_MAP_SLABS];
 };
+
+size_t shm_map_slabs(const struct shm_seg *seg);
 
 /* Copies the map of SuperSlabs, at most `most` of them.  Returns how many; 0: it has no map.  Those
  * that have been unmapped are empty, and SuperSlabs beyond header.map_count are not on it. */

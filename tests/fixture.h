@@ -8,7 +8,7 @@
  *   live   26k = used 44k - cached 15k (heap_v2 2k, fast_cache 10k, sll 3k) - batched k - queued 2k
  *   sampled: 4k bytes given, 3k asked for, in every bin but C0's
  *   map: SuperSlabs 0 to 6 live, 7 and 8 in the LRU, 9 to 11 unmapped; in live SuperSlab i slab j is
- *        free for j < i, otherwise in use by C0, C3, C4, C5, C6, C7, mid, and 8j + i of 255 full
+ *        free for j < i, otherwise in use by C0, C3, C4, C5, C6, C7, mid, and 4j + i/2 of 255 full
  *   large: 3k allocs, k frees, 300000k bytes out, 100000k back; huge: the same, ten times the bytes
  */
 #ifndef TESTS_FIXTURE_H
@@ -193,7 +193,7 @@ static void fixture_map(struct fixture *f)
     for (unsigned i = 0; i < 9; i++)
         for (unsigned j = 0; j < HAK_MAP_SLABS; j++)
             f->map[i][j] = (uint16_t)(i >= 7 ? HAK_CELL_LRU : j < i ? HAK_CELL_FREE
-                                      : (HAK_CELL_BIN + fixture_first_bin(cls[i])) | (8 * j + i) << 8);
+                                      : (HAK_CELL_BIN + fixture_first_bin(cls[i])) | (4 * j + i / 2) << 8);
     f->state.state.map_used = 12;
 }
 

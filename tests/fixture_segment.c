@@ -63,6 +63,13 @@ static void no_map(struct fixture *f)
 {
     f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
 }
+static void map_older(struct fixture *f)       /* a SuperSlab of 32 slabs */
+{
+    uint16_t *cells = f->map[0];
+    for (unsigned i = 0; i < 12; i++)
+        memmove(cells + 32 * i, f->map[i], 64);
+    f->head.header.map_size = 64;
+}
 static void map_empty(struct fixture *f)  { f->state.state.map_used = 0; }
 static void strings(struct fixture *f)
 {
@@ -90,8 +97,8 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
     { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map },
-    { "map_empty", map_empty }, { "strings", strings }, { "cut", cut },
-    { "name_twice", name_twice },
+    { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
+    { "cut", cut }, { "name_twice", name_twice },
 };
 
 static void corrupt(struct fixture *f)

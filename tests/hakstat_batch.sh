@@ -100,14 +100,16 @@ is "$(jq -c '[.counters[] | select(.counter | test("^superslabs|^refills|^huge_a
     '[12,3,7,2,11,120,18000000]' 'counters: of the process, and sums over threads'
 run -j -n 1 -d 0.05 -s superslabs
 is "$(jq -c '[.superslabs[] | [.superslab, .state, .slabs_used, .slabs_free]]' <<<"$out")" \
-    '[[0,"live",32,0],[1,"live",31,1],[2,"live",30,2],[3,"live",29,3],[4,"live",28,4],[5,"live",27,5],[6,"live",26,6],[7,"LRU",0,0],[8,"LRU",0,0]]' \
+    '[[0,"live",64,0],[1,"live",63,1],[2,"live",62,2],[3,"live",61,3],[4,"live",60,4],[5,"live",59,5],[6,"live",58,6],[7,"LRU",0,0],[8,"LRU",0,0]]' \
     'superslabs: live ones and those of the LRU'
 is "$(jq -r '.superslabs[2] | "\(.slabs)|\(.tenths)|\(.full_part)"' <<<"$out")" \
-    "..444444444444444444444444444444|  001112222333444455556667777888|0.523622" 'its slabs: free, and of C4 from low to high'
+    "..44444444444444444444444444444444444444444444444444444444444444|  00000011111112222222333333344444445555555666666677777778888888|0.511811" \
+    'its slabs: free, and of C4 from low to high'
 is "$(jq -r '.superslabs[0].tenths, .superslabs[8].slabs' <<<"$out" | xargs)" \
-    "?0001111222333344455556667777888 --------------------------------" 'not looked at; in the LRU'
+    "?000000011111112222222333333344444445555555666666677777778888888 ----------------------------------------------------------------" 'not looked at; in the LRU'
 run -n 1 -d 0.05 -s superslabs
-is "$(sed -n 9p <<<"$out" | tr -s ' ')" ' 6 live 26 6 60.2 ......mmmmmmmmmmmmmmmmmmmmmmmmmm 12223333444455566667778888' 'as text'
+is "$(sed -n 9p <<<"$out" | tr -s ' ')" \
+    ' 6 live 58 6 55.1 ......mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm 0111111122222223333333444444455555556666666777777788888889' 'as text'
 run -j --cumulative -n 1 -s knobs
 is "$(jq -c '.knobs[1] | [.knob, .value, .default, .range, .context, .origin]' <<<"$out")" \
     '["tiny.heap_v2.class_mask","0xFF","0xFF","0x0..0xFF","live","default"]' 'knobs'

@@ -80,7 +80,7 @@ head -n -1 <<<"$out" >"$tmp/live"
 ok 'and what found room is right' same "$tmp/live" "$tmp/replayed"
 umount "$tmp/small"
 
-# One process after another.
+# One process after another, the second with an older library, whose SuperSlabs have 32 slabs.
 "$hakstat" -j -d 0.02 --follow 'fixture*' --record "$tmp/two" >"$tmp/live" &
 watcher=$!
 tap_pids+=("$watcher")
@@ -89,7 +89,7 @@ saw() { [ "$(seen)" = "$1" ]; }
 wait_until saw "$pid"
 first=$pid
 kill -KILL "$first"
-start threads=2 busy=1
+start threads=2 busy=1 corrupt=map_older
 ok 'two processes in one recording' wait_until saw "$first $pid"
 kill "$watcher"
 wait "$watcher" 2>/dev/null
@@ -98,4 +98,9 @@ lines=$(wc -l <"$tmp/live")             # the last one may have been cut off, or
 head -n $((lines - 1)) "$tmp/replayed" >"$tmp/a"
 head -n $((lines - 1)) "$tmp/live" >"$tmp/b"
 ok 'replay as they were' same "$tmp/a" "$tmp/b" || diag "$(diff "$tmp/a" "$tmp/b" | cut -c1-300)"
+"$hakstat" -j -n 1 -d 0.01 -p "$pid" -s superslabs | jq -c .superslabs >"$tmp/map"
+"$hakstat" -j --replay "$tmp/two" -s superslabs | jq -c .superslabs >"$tmp/replayed"
+is "$(head -1 "$tmp/replayed" | jq -c '[.[].slabs | length] | unique') $(tail -1 "$tmp/replayed")" "[64] $(cat "$tmp/map")" \
+    'their maps too, with as many slabs as each has'
+is "$(jq -c '[.[].slabs | length] | unique' "$tmp/map")" '[32]' 'the second one has fewer'
 done_testing

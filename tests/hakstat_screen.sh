@@ -60,17 +60,18 @@ type_keys c
 sees "TID NAME STATE ALLOCS FREES L0 % FAST % SLOW % CACHED GEN" 'threads: the heads'
 sees "$pid fixture_se idle 0 0" 'threads: the first, with its name'
 type_keys c 3
-sees 'NO STATE USED FREE FULL % SLABS BY CLASS' '3: SuperSlabs'
-sees '0 live 32 0 50.0 0░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓' 'a slab that nobody has looked at, and some from empty to full'
-sees '6 live 26 6 60.2 ......░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓' 'free ones'
-sees '8 LRU 0 0 - --------------------------------' 'a SuperSlab in the LRU'
+sees 'NO USED FULL% SLABS BY CLASS' '3: SuperSlabs'
+sees '0 64 50.0 0░░░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 1 63 50.0' \
+    'a slab that nobody has looked at, and some from empty to full'
+sees '6 58 55.1 ......░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓█ 7 0' 'free ones'
+sees '8 0 - ----------------------------------------------------------------' 'a SuperSlab in the LRU'
 sees 'SuperSlabs: 7 in use, 2 empty in the LRU, 11 at most How full' 'superslabs: the summary'
-sees '█ C0 32 █ C3 31 █ C4 30 █ C5 29 █ C6 28 █ C7 27 █ mid 26 . free 21 - LRU 64' 'what there is of each class'
+sees '█ C0 64 █ C3 63 █ C4 62 █ C5 61 █ C6 60 █ C7 59 █ mid 58 . free 21 - LRU 128' 'what there is of each class'
 type_keys '>' '>' '>' '>'
 sees 'sorted by FREE' 'superslabs: sorted'
-sees 'SLABS BY CLASS 6 live' 'by free slabs'
+sees 'SLABS BY CLASS 6 58' 'by free slabs'
 type_keys / m Enter
-sees_no '5 live' 'superslabs: those with slabs of mid'
+sees_no '5 59' 'superslabs: those with slabs of mid'
 type_keys '\' '<' '<' '<' '<' 7
 sees 'superslabs_created 12 0 SuperSlabs mapped since the start.' '7: counters of the process'
 type_keys End
@@ -282,7 +283,7 @@ type_keys Right
 sees 'REPLAY 31/31' 'and no further'
 does seek; does seek_far; does seek_end
 type_keys 3
-sees '3 live 29 3 ' 'the map is recorded too'
+sees '3 live 61 3 ' 'the map is recorded too'
 type_keys p + 1 [
 sees 'every 1 s' '+: a replay that is slower'
 sees 'REPLAY 2/31' 'goes on'
@@ -336,7 +337,12 @@ screen_open 60x20 "$hakstat" -p "$pid" --cumulative
 sees 'CLASS UP TO ALLOCS FREES L0 % FAST % SLOW % LIVE BYTES C0' '60x20: the columns that matter'
 sees 'C7 1024 499k 283k 16.7 50.0 33.3 216k 172M mid' '60x20: C7 of 64 threads'
 type_keys 3
-sees '6 live 26 6 60.2 ......░░░░▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓ SuperSlabs: 7 in use' '60x20: the map'
+sees '6 ......░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓> SuperSlabs: 7 in use' '60x20: the map, cut off'
+screen_size 69x20
+sees '6 ......░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓█ SuperSlabs: 7 in use' '69x20: all of it'
+screen_size 100x26
+sees 'NO STATE USED FREE FULL% SLABS BY CLASS 0 live 64 0 50.0 0░' '100x26: with all columns'
+sees '8 LRU 0 0 - ---' '100x26: one in the LRU'
 type_keys 1
 screen_size 300x60
 sees 'REFILLED REMOTE DRAINED L0 HITS FAST HITS SLOW RETURNED IN PLACE' '300x60: every column'
@@ -365,14 +371,14 @@ type_keys 3
 sees '[3 superslabs]' 'the map'
 like "$(plain)" $'\e\\[38;5;160m[^A-Z]*░░.*\e\\[38;5;204m░' 'a class, a colour'
 screen_open 80x24 env TERM=screen "$hakstat" -p "$pid" --cumulative -s superslabs
-sees '6 live' 'eight colours'
+sees '6 58' 'eight colours'
 like "$(plain)" $'\e\\[31m[^A-Z]*░░.*\e\\[0;1m[^A-Z]*\e\\[35m[^A-Z]*░' 'one for C0, a bold one for mid'
 unlike "$(plain)" $'\e\\[38;5' 'and no others'
 for off in NO_COLOR=1 TERM=vt220; do
     screen_open 80x24 env "$off" "$hakstat" -p "$pid" --cumulative
     sees '██▓▓▓▓▓▓░░░░' "$off: the bar"
     type_keys 3
-    sees '2 live 30 2 52.4 ..444444444444444444444444444444' "$off: the map has the letters of the classes"
+    sees '2 62 51.2 ..44444444444444444444444444444444444444444444444444444444444444' "$off: the map has the letters of the classes"
     sees 'The letter of its class, in bold if it was half full.' "$off: and says so"
     like "$(plain)" $'[.][^A-Z]*444+\e\\[1m444' "$off: bold from half full on"
     unlike "$(plain)" $'\e\\[[0-9;]*3[0-8]' "$off: no colour"
@@ -462,6 +468,11 @@ start superslabs=500
 screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
 sees 'SuperSlabs: 500 in use, 2 empty in the LRU, 11 at most; 493 are not on the map' \
     'more SuperSlabs than cells: it says so'
+stop "$pid"
+start corrupt=map_older
+screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
+sees '3 29 26.8 ...░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒ 4 28' 'an older library, with 32 slabs in a SuperSlab: as many cells'
+sees '. free 21 - LRU 64' 'and no more of them are counted'
 stop "$pid"
 start corrupt=map_empty
 screen_open 80x24 "$hakstat" -p "$pid" -s superslabs

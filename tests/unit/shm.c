@@ -264,21 +264,43 @@ static void test_cut_off(void)
 /* ---- The map ------------------------------------------------------------------------------- */
 
 static struct shm_superslab superslabs[4096];
+static size_t slabs;
 
 static size_t look_at_map(void)
 {
     struct shm_seg *seg = attach();
+    slabs = shm_map_slabs(seg);
     size_t n = shm_map(seg, superslabs, sizeof superslabs / sizeof *superslabs);
     shm_detach(seg);
     return n;
+}
+
+/* Of an older library, and of a newer one. */
+static void test_map_slabs(void)
+{
+    f->head.header.map_size = 64;
+    is(look_at_map(), 12, "SuperSlabs of 32 slabs");
+    is(slabs, 32, "each");
+    is(superslabs[1].cell[0], f->map[0][32], "they lie one behind the other");
+    is(superslabs[1].cell[31], f->map[0][63], "up to the last slab");
+    is(superslabs[1].cell[32], HAK_CELL_NONE, "and there are no more than that");
+    f->head.header.map_size = 2 * sizeof *f->map;
+    is(look_at_map(), 12, "SuperSlabs of 128 slabs");
+    is(slabs, HAK_MAP_SLABS, "of which the first are looked at");
+    is(superslabs[1].cell[0], f->map[2][0], "of each");
+    f->head.header.map_size = 0;
+    is(look_at_map() + slabs, 0, "without cells there is no map,");
+    f->head.header.map_size = 60;
+    is(look_at_map() + slabs, 0, "nor with cells that are not whole words");
+    f->head.header.map_size = sizeof *f->map;
 }
 
 static void test_map(void)
 {
     is(look_at_map(), 12, "the cells of twelve SuperSlabs");
     is(superslabs[2].cell[1], HAK_CELL_FREE, "a free slab");
-    is(superslabs[2].cell[3], (HAK_CELL_BIN + fixture_first_bin(4)) | 26 << 8, "one in use");
-    is(superslabs[8].cell[31], HAK_CELL_LRU, "one in the LRU");
+    is(superslabs[2].cell[3], (HAK_CELL_BIN + fixture_first_bin(4)) | 13 << 8, "one in use");
+    is(superslabs[8].cell[HAK_MAP_SLABS - 1], HAK_CELL_LRU, "one in the LRU");
     is(superslabs[11].cell[0], HAK_CELL_NONE, "an empty place");
     f->state.state.map_used = 5;
     is(look_at_map(), 5, "of those that have been used");
@@ -287,9 +309,7 @@ static void test_map(void)
     f->head.header.map_count = UINT32_MAX;
     is(look_at_map(), 0, "nor than find room in the file");
     f->head.header.map_count = 12;
-    f->head.header.map_size = 8;
-    is(look_at_map(), 0, "cells that are too few");
-    f->head.header.map_size = sizeof *f->map;
+    test_map_slabs();
     f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
     is(look_at_map(), 0, "a library that has no map");
 }
