@@ -54,7 +54,7 @@ static void test_border(void)
     for (uintptr_t a = low; a < border; a += 4096)
         must(address_owner(a) == 0x5550);
     must(address_owner(low - 1) == 0 && address_owner(border) == 0x4440);
-    is(faults_taken(), 0, "a run of 32 slabs is a whole SuperSlab and no more");
+    is(faults_taken(), 0, "a run of %d slabs is a whole SuperSlab and no more", SS_SLABS);
     nothing_anywhere("but there");
     address_set_owner(low, SS_SLABS, 0);
     address_set_owner(border, 2, 0);

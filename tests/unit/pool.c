@@ -54,7 +54,7 @@ static void test_run_of_any_length(void)
         memset(s->base, 0xAA, run * SLAB_SIZE);
         pool_give(s);
     }
-    is(faults_taken(), 0, "runs of 1 to 32 slabs, each found from its first byte to its last");
+    is(faults_taken(), 0, "runs of 1 to %d slabs, each found from its first byte to its last", SS_SLABS);
 }
 
 /* Where block k begins, and that nothing else is a block. */
@@ -104,21 +104,21 @@ static void test_resize(void)
     ok(!pool_resize(s, 5), "where there is nothing to grow into");
     ok(pool_resize(s, 4) && s->run == 4, "the same length is no change");
     ok(pool_resize(s, 1) && s->run == 1, "shortened to one slab");
-    is(ss->free_map, ~(1u << at), "the others are free");
+    is(ss->free_map, ~((uint64_t)1 << at), "the others are free");
     behind = pool_take(HAK_ROW_LARGE, 2);
     ok(behind && superslab_of(behind->base) == ss && first_of(behind) == at + 2, "two of them are taken");
     ok(!pool_resize(s, 3) && s->run == 1, "it can't grow over them,");
     ok(pool_resize(s, 2) && s->run == 2, "but up to them");
     ok(slab_of(s->base + SLAB_SIZE) == s, "and is found from its second slab");
     pool_give(behind);
-    ok(pool_resize(s, 4) && ss->free_map == ~(15u << at), "and over them when they are free");
+    ok(pool_resize(s, 4) && ss->free_map == ~((uint64_t)15 << at), "and over them when they are free");
     pool_give(s);
 }
 
 /* Gaps of 5, 2, 4, 3 and 2 free slabs, then a SuperSlab with more room: who asks gets the tightest. */
 static void test_tight(void)
 {
-    static const unsigned taken[] = { 4, 3, 3, 3, 3 }, gap[] = { 5, 2, 4, 3, 2 };
+    static const unsigned taken[] = { 12, 9, 9, 9, 9 }, gap[] = { 5, 2, 4, 3, 2 };
     struct slab *all = pool_take(HAK_ROW_LARGE, SS_SLABS), *s[2 * 5], *got[6];
     struct superslab *ss = superslab_of(all->base);
     unsigned n = 0, at[5], first = SS_SLABS;
@@ -209,17 +209,17 @@ static void test_age(void)
     ok(GLOBAL(ss_live) <= KEPT, "no more SuperSlabs are live now than are kept");
 }
 
-/* Six runs of five slabs leave two in each SuperSlab. */
+/* Seven runs of nine slabs leave one in each SuperSlab. */
 static void test_gap_behind_full(void)
 {
-    enum { FULL = 70, RUNS = FULL * (SS_SLABS / 5), LAST = RUNS - 1 };
+    enum { RUN = 9, FULL = 70, RUNS = FULL * (SS_SLABS / RUN), LAST = RUNS - 1 };
     static struct slab *s[RUNS];
 
     for (unsigned i = 0; i < RUNS; i++)
-        must((s[i] = pool_take(HAK_ROW_LARGE, 5)) != NULL);
-    struct slab *gap = s[LAST], *other = pool_take(HAK_ROW_LARGE, 5);
+        must((s[i] = pool_take(HAK_ROW_LARGE, RUN)) != NULL);
+    struct slab *gap = s[LAST], *other = pool_take(HAK_ROW_LARGE, RUN);
     pool_give(gap);
-    s[LAST] = pool_take(HAK_ROW_LARGE, 5);
+    s[LAST] = pool_take(HAK_ROW_LARGE, RUN);
     ok(s[LAST] == gap, "the tightest gap is found behind %d full SuperSlabs", FULL - 1);
     pool_give(other);
     for (unsigned i = 0; i < RUNS; i++)
@@ -310,12 +310,12 @@ static void step(int me)
         give(s, me);
 }
 
-static uint32_t taken_map(unsigned ss)
+static uint64_t taken_map(unsigned ss)
 {
-    uint32_t map = 0;
+    uint64_t map = 0;
 
     for (unsigned i = 0; i < SS_SLABS; i++)
-        map |= (uint32_t)taken[ss][i] << i;
+        map |= (uint64_t)taken[ss][i] << i;
     return map;
 }
 
@@ -326,7 +326,7 @@ static void maps_are_exact(void)
 
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
-        uint32_t map = taken_map(i);
+        uint64_t map = taken_map(i);
         must(ss->state == SS_LIVE ? ss->free_map == ~map : !map && !ss->free_map);
         must((ss->dirty_map & map) == map);
         empty += ss->state == SS_LIVE && !map;
@@ -341,7 +341,7 @@ static void maps_are_exact(void)
 static bool run_is_free(unsigned run)
 {
     for (unsigned i = 0; i < pool_superslabs(); i++) {
-        uint32_t map = pool_superslab(i)->free_map;
+        uint64_t map = pool_superslab(i)->free_map;
         for (unsigned n = 1; n < run; n *= 2)
             map &= map >> n;
         if (map)
