@@ -11,7 +11,7 @@
 #include "lib/base/hooks.h"
 #include "lib/core/superslab.h"
 
-/* Takes a run of 1 to 32 slabs.  The first one's struct comes back with base, run, clean, and
+/* Takes a run of 1 to 64 slabs.  The first one's struct comes back with base, run, clean, and
  * `lead` set in all; kind SLAB_BIN or SLAB_LARGE, owner NULL, nothing used, nothing carved.
  * `row`: the bin, or HAK_ROW_LARGE.  NULL: no memory. */
 struct slab *pool_take(unsigned row, unsigned run);

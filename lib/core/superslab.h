@@ -3,8 +3,8 @@
  *   SuperSlab, 2 MiB, aligned                        its metadata, elsewhere
  *   +------+------+---------------------+-----       struct superslab
  *   |slab 0|slab 1| run of 2 slabs (mid)| ...          free_map  1 bit a slab: nobody's
- *   +------+------+---------------------+-----         slab[32]  one struct a slab; the first of
- *    64 KiB                                                      a run stands for the run
+ *   +------+------+---------------------+-----         slab[64]  one struct a slab; the first of
+ *    32 KiB                                                      a run stands for the run
  *
  * Metadata is never inside the span and never freed (type-stable): a stale pointer to it reads a
  * struct of the same type, and an unmapped SuperSlab's struct is used again for the next one.
