@@ -114,6 +114,12 @@ static void test_large(void)
     is(faults(&s), 0, "the counters agree");
     release(10);
     is(cells_of(&s, kind) - before, 0, "and nothing is left");
+    for (int i = 0; i < 10; i++)
+        if (posix_memalign(&blocks[i], 2 * SLAB, SLAB))
+            bail("no memory");
+    is(cells_of(&s, kind) - before, 10, "ten of one slab at every other one have no mapping of their own");
+    is(faults(&s), 0, "the counters agree");
+    release(10);
 }
 
 static void test_fullness(void)

@@ -1,4 +1,4 @@
-/* huge.h: blocks above LARGE_MAX, or aligned to more than a slab: a mapping each.
+/* huge.h: blocks above LARGE_MAX, or too much aligned for a SuperSlab: a mapping each.
  *
  * A mapping starts at a multiple of 2 MiB, and the block starts where it does, so that the unit word
  * of its address (address.h) finds it.  Freed mappings wait in a cache until they are too old or too

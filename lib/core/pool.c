@@ -161,14 +161,22 @@ static uint64_t tightest(uint64_t fits, uint64_t places)
     return best;
 }
 
+/* The positions that are multiples of `align`. */
+static uint64_t aligned_to(unsigned align)
+{
+    return align == 1 ? ALL_FREE : ALL_FREE / mask_of(0, align);
+}
+
 /* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Single slabs are taken from the
  * bottom; runs from the smallest gap that holds them and the top of it, so that runs find room. */
-static unsigned choose(struct superslab *ss, uint64_t fits, unsigned run, bool *reused)
+static unsigned choose(struct superslab *ss, uint64_t fits, unsigned run, unsigned align, bool *reused)
 {
-    uint64_t dirty = fits & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
-    uint64_t places = dirty ? dirty : fits;
+    uint64_t places = fits & aligned_to(align);
+    uint64_t dirty = places & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
 
     *reused = dirty != 0;
+    if (dirty)
+        places = dirty;
     return run == 1 ? (unsigned)__builtin_ctzll(places) : 63 - (unsigned)__builtin_clzll(tightest(fits, places));
 }
 
@@ -220,16 +228,16 @@ static void note_taken(uint64_t map)
 
 /* Stages 1 and 2 on one SuperSlab.  The acquire pairs with the release in pool_give: what the last
  * owner wrote to the slabs and their structs comes before what the next one does. */
-static struct slab *claim(struct superslab *ss, unsigned row, unsigned run)
+static struct slab *claim(struct superslab *ss, unsigned row, unsigned run, unsigned align)
 {
     uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
 
     for (;;) {
         bool reused;
         uint64_t fits = runs_in(map, run);
-        if (!fits)
+        if (!(fits & aligned_to(align)))
             return NULL;
-        unsigned first = choose(ss, fits, run, &reused);
+        unsigned first = choose(ss, fits, run, align, &reused);
         if (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask_of(first, run),
                                                    memory_order_acquire, memory_order_relaxed))
             continue;
@@ -259,9 +267,9 @@ static void disbelieve(struct pool *pool, unsigned level, struct superslab *ss)
 
 /* A run between two powers of two may fit where there is room for the lower one: at most 64 SuperSlabs that have
  * it are looked at.  NULL: none of them has more. */
-static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run)
+static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run, unsigned align)
 {
-    unsigned level = level_of(run) - 1;
+    unsigned level = level_of(run + align - 1) - 1;
     bool room = false;
     uint64_t some;
     uint32_t first;
@@ -269,7 +277,7 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run)
     while (!room && (some = hint_some(&pool->hint, level, &first)) != 0)
         for (; some; some &= some - 1) {
             struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
-            struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
+            struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run, align) : NULL;
             if (slab)
                 return slab;
             if (runs_in(atomic_load_explicit(&ss->free_map, memory_order_relaxed), 1u << level))
@@ -280,17 +288,18 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run)
     return NULL;
 }
 
-static struct slab *take_live(struct pool *pool, unsigned row, unsigned run)
+/* So many free slabs in a row hold the run wherever they begin. */
+static struct slab *take_live(struct pool *pool, unsigned row, unsigned run, unsigned align)
 {
-    unsigned level = level_of(run);
-    struct slab *tight = run & (run - 1) ? take_tight(pool, row, run) : NULL;
+    unsigned most = run + align - 1, level = level_of(most);
+    struct slab *tight = most & (most - 1) ? take_tight(pool, row, run, align) : NULL;
     uint32_t i;
 
     if (tight)
         return tight;
     while ((i = hint_first(&pool->hint, level)) != HINT_NONE) {
         struct superslab *ss = pool_superslab(i);
-        struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run) : NULL;
+        struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run, align) : NULL;
         if (slab)
             return slab;
         disbelieve(pool, level, ss);
@@ -392,17 +401,17 @@ static struct superslab *acquire(struct pool *pool)
     return ss;
 }
 
-static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned run)
+static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned run, unsigned align)
 {
     struct hak_slot_full *slot = hak_my_slot();
     uint64_t start = os_now_ns();
     bool reused;
 
     lock_take(&pool_lock, slot);
-    struct slab *slab = take_live(pool, row, run);      /* somebody may have been faster */
+    struct slab *slab = take_live(pool, row, run, align);    /* somebody may have been faster */
     struct superslab *ss = slab ? NULL : acquire(pool);
     if (ss) {
-        unsigned first = choose(ss, runs_in(ALL_FREE, run), run, &reused);
+        unsigned first = choose(ss, runs_in(ALL_FREE, run), run, align, &reused);
         slab = hand_out(ss, first, row, run);
         atomic_store(&ss->free_map, ALL_FREE & ~mask_of(first, run));
         set_hints(ss, ALL_FREE & ~mask_of(first, run));
@@ -417,14 +426,19 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
     return slab;
 }
 
-struct slab *pool_take(unsigned row, unsigned run)
+struct slab *pool_take_aligned(unsigned row, unsigned run, unsigned align)
 {
     struct pool *pool = pool_for(row);
 
     if (unlikely(!pool))
         return NULL;
-    struct slab *slab = take_live(pool, row, run);
-    return likely(slab != NULL) ? slab : take_new(pool, row, run);
+    struct slab *slab = take_live(pool, row, run, align);
+    return likely(slab != NULL) ? slab : take_new(pool, row, run, align);
+}
+
+struct slab *pool_take(unsigned row, unsigned run)
+{
+    return pool_take_aligned(row, run, 1);
 }
 
 /* ---- giving back ---- */

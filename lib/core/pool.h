@@ -16,6 +16,9 @@
  * `row`: the bin, or HAK_ROW_LARGE.  NULL: no memory. */
 struct slab *pool_take(unsigned row, unsigned run);
 
+/* The same, at a multiple of `align` slabs, a power of two; run + align <= 65. */
+struct slab *pool_take_aligned(unsigned row, unsigned run, unsigned align);
+
 /* Gives a run back; nobody may know its blocks any more and its owner words must be 0. */
 void pool_give(struct slab *slab);
 

@@ -12,9 +12,15 @@ void *heap_no_memory(void)
     return NULL;
 }
 
-static void *take_slabs(struct hak_slot_full *slot, size_t n, bool *zero)
+/* Whether a SuperSlab has room for it. */
+static bool in_slabs(size_t n, size_t align)
 {
-    struct slab *slab = pool_take(HAK_ROW_LARGE, slabs_of(n ? n : 1));
+    return n <= LARGE_MAX && align <= SS_SIZE && slabs_of(n ? n : 1) + slabs_of(align) <= SS_SLABS + 1;
+}
+
+static void *take_slabs(struct hak_slot_full *slot, size_t n, size_t align, bool *zero)
+{
+    struct slab *slab = pool_take_aligned(HAK_ROW_LARGE, slabs_of(n ? n : 1), slabs_of(align));
 
     if (!slab)
         return NULL;
@@ -44,8 +50,7 @@ static void *take_mapping(struct hak_slot_full *slot, size_t n, size_t align, bo
 
 static void *take(struct heap *h, size_t n, size_t align, bool *zero)
 {
-    return n <= LARGE_MAX && align <= SLAB_SIZE ? take_slabs(&h->slot, n, zero)
-                                                : take_mapping(&h->slot, n, align, zero);
+    return in_slabs(n, align) ? take_slabs(&h->slot, n, align, zero) : take_mapping(&h->slot, n, align, zero);
 }
 
 void *heap_alloc_large(size_t n, size_t align, bool *zero)
@@ -99,12 +104,13 @@ size_t heap_usable(const void *p)
     return slab->kind == SLAB_LARGE && slab->base == p ? slab->run * SLAB_SIZE : 0;
 }
 
-/* The difference is counted as bytes handed out or given back; the block stays one block. */
+/* The difference is counted as bytes handed out or given back; the block stays one block.  One slab, for an
+ * alignment's sake, stays where it is as a whole only. */
 static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
 {
     unsigned had = slab->run, run = slabs_of(n);
 
-    if (n <= MID_MAX || n > LARGE_MAX || !pool_resize(slab, run))
+    if ((n <= MID_MAX && n != had * SLAB_SIZE) || n > LARGE_MAX || !pool_resize(slab, run))
         return NULL;
     if (run > had)
         COUNT(h->slot.thread.large_alloc_bytes, (run - had) * SLAB_SIZE);

@@ -57,6 +57,34 @@ static void test_run_of_any_length(void)
     is(faults_taken(), 0, "runs of 1 to %d slabs, each found from its first byte to its last", SS_SLABS);
 }
 
+static void test_aligned(void)
+{
+    static struct slab *s[2 * SS_SLABS];
+
+    for (unsigned align = 1; align <= SS_SLABS; align *= 2)
+        for (unsigned run = 1; run + align <= SS_SLABS + 1; run++) {
+            unsigned n = 0;
+            while (n < 10) {
+                s[n] = pool_take(HAK_ROW_LARGE, 1 + n % 7);
+                s[n + 1] = pool_take_aligned(HAK_ROW_LARGE, run, align);
+                must(s[n + 1]->run == run && first_of(s[n + 1]) % align == 0);
+                n += 2;
+            }
+            while (n > 0)
+                pool_give(s[--n]);
+        }
+    is(faults_taken(), 0, "runs of any length at any alignment");
+    for (unsigned i = 0; i < SS_SLABS; i++)
+        must(first_of(s[i] = pool_take_aligned(HAK_ROW_LARGE, 1, 2)) % 2 == 0);
+    is(GLOBAL(ss_live), 2, "%d slabs at multiples of two are in two SuperSlabs", SS_SLABS);
+    for (unsigned i = 0; i < SS_SLABS; i++)
+        must(first_of(s[SS_SLABS + i] = pool_take(HAK_ROW_LARGE, 1)) % 2 == 1);
+    is(GLOBAL(ss_live), 2, "which have room between them for as many others");
+    is(faults_taken(), 0, "and for no more than that");
+    for (unsigned i = 0; i < 2 * SS_SLABS; i++)
+        pool_give(s[i]);
+}
+
 /* Where block k begins, and that nothing else is a block. */
 static void test_bins(void)
 {
@@ -563,6 +591,7 @@ int main(void)
     sizes_init();
     pool_init(&knobs);
     test_run_of_any_length();
+    test_aligned();
     test_bins();
     test_reuse();
     test_resize();
