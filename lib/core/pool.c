@@ -568,6 +568,20 @@ void pool_map_fill(const struct slab *slab)
 
 /* ---- purging ---- */
 
+/* Of the slabs in `map`, those in pages of the kernel's all of whose slabs are: one may be longer than a slab. */
+static uint64_t whole_pages(uint64_t map)
+{
+    unsigned slabs = os_page > SLAB_SIZE ? (unsigned)(os_page >> SLAB_SHIFT) : 1;
+
+    return (runs_in(map, slabs) & aligned_to(slabs)) * mask_of(0, slabs);
+}
+
+/* All slabs of those pages that may be there. */
+static uint64_t dirty_pages(const struct superslab *ss)
+{
+    return ~whole_pages(~atomic_load_explicit(&ss->dirty_map, memory_order_relaxed));
+}
+
 static size_t purge_range(struct superslab *ss, uint64_t mask)
 {
     struct hak_slot_full *slot = hak_my_slot();
@@ -599,7 +613,7 @@ static size_t purge_live(struct superslab *ss)
     uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed), mask;
 
     do {
-        mask = map & atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
+        mask = whole_pages(map) & dirty_pages(ss);
         if (!mask)
             return 0;
     } while (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask, memory_order_acquire,
@@ -621,7 +635,7 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
 
     lock_take(&pool_lock, hak_my_slot());
     for (struct superslab *ss = lru.next; ss != &lru; ss = ss->next) {
-        uint64_t dirty = atomic_load_explicit(&ss->dirty_map, memory_order_relaxed);
+        uint64_t dirty = dirty_pages(ss);
         if (dirty && aged(ss, now_ms, age_ms))
             bytes += purge_range(ss, dirty);
     }

@@ -122,6 +122,38 @@ static void test_reuse(void)
     pool_give(c);
 }
 
+/* The kernel gives back no half of a page. */
+static void test_long_pages(void)
+{
+    struct slab *all = pool_take(HAK_ROW_LARGE, SS_SLABS), *s[4];
+    size_t page = os_page;
+
+    pool_resize(all, SS_SLABS - 4);
+    for (int i = 0; i < 4; i++)
+        memset((s[i] = pool_take(0, 1))->base, 1, SLAB_SIZE);
+    must(superslab_of(s[0]->base) == superslab_of(all->base) && first_of(s[0]) == SS_SLABS - 4);
+    os_page = 2 * SLAB_SIZE;
+    purge();
+    pool_give(s[0]);
+    pool_give(s[3]);
+    is(purge(), 0, "pages of two slabs: none goes back while one slab of it is in use,");
+    ok(s[1]->base[0] == 1 && s[2]->base[SLAB_SIZE - 1] == 1, "which stays as it was");
+    must(pool_take(0, 1) == s[0] && pool_take(0, 1) == s[3]);
+    pool_give(s[0]);
+    pool_give(s[1]);
+    is(purge(), 2 * SLAB_SIZE, "with both free it does");
+    ok(pool_take(0, 1) == s[0] && s[0]->clean && zeroed(s[0]->base, SLAB_SIZE), "and what is taken of it is clean");
+    memset(s[0]->base, 1, SLAB_SIZE);
+    pool_give(s[0]);
+    is(purge(), 2 * SLAB_SIZE, "half of a page that was used since is a page");
+    os_page = page;
+    pool_give(s[2]);
+    pool_give(s[3]);
+    pool_give(all);
+    purge();
+    is(faults_taken(), 0, "all of it in one SuperSlab");
+}
+
 static void test_resize(void)
 {
     struct slab *s = pool_take(HAK_ROW_LARGE, 4), *behind;
@@ -594,6 +626,7 @@ int main(void)
     test_aligned();
     test_bins();
     test_reuse();
+    test_long_pages();
     test_resize();
     test_tight();
     test_lru();
