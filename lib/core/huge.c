@@ -9,6 +9,8 @@
 
 #define OVER_MOST  (SS_SIZE / 2)
 #define REST_LEAST (SS_SIZE / 4)           /* what is cut off and kept is at least this long */
+#define PARTS_MOST 8                       /* of a block */
+#define CUTS_ALL   4096                    /* between the parts of all blocks; a process may have some 65,000 mappings */
 
 enum huge_state { HUGE_UNUSED, HUGE_USED, HUGE_CACHED };
 
@@ -20,6 +22,8 @@ struct huge {
     _Atomic uint32_t state;
     uint32_t freed_ms;
     bool grown;                         /* by realloc: not cached, since the next one begins small */
+    uint8_t cuts;                       /* it has so many parts more than one */
+    uint32_t cut[PARTS_MOST - 1];       /* the pages at which they begin */
     struct huge *next;                  /* in `cached`, newest first, or in `unused` */
     struct huge *all;                   /* every one ever made */
 };
@@ -29,7 +33,8 @@ _Static_assert(offsetof(struct huge, base) == 0 && offsetof(struct huge, bytes) 
 static struct lock huge_lock = { .name = "huge" };
 static struct huge *cached, *unused, *all;
 static _Atomic size_t cached_bytes;
-static _Atomic size_t cache_limit = 128 * MIB;
+static _Atomic uint32_t cuts_all;
+static _Atomic size_t cache_limit = 192 * MIB;
 
 void huge_cache_limit(size_t bytes)
 {
@@ -49,6 +54,38 @@ static void set_units(const char *base, size_t from, size_t to, uintptr_t unit)
 {
     for (size_t at = round_up(from, SS_SIZE); at < to; at += SS_SIZE)
         address_set_unit((uintptr_t)base + at, unit);
+}
+
+/* ---- parts ----
+ *
+ * The pages of a block may come from several cached mappings.  Each of them stays a mapping of its own to the
+ * kernel, which moves or lengthens one at a time only. */
+
+static size_t last_part(const struct huge *g)
+{
+    return g->cuts ? g->cut[g->cuts - 1] * os_page : 0;
+}
+
+static void cut_at(struct huge *g, size_t at)
+{
+    g->cut[g->cuts++] = (uint32_t)(at / os_page);
+    atomic_fetch_add_explicit(&cuts_all, 1, memory_order_relaxed);
+}
+
+/* The block ends at `end` now. */
+static void forget_cuts(struct huge *g, size_t end)
+{
+    for (; g->cuts && last_part(g) >= end; g->cuts--)
+        atomic_fetch_sub_explicit(&cuts_all, 1, memory_order_relaxed);
+}
+
+/* What lies behind `at` is `rest` now. */
+static void move_cuts(struct huge *g, struct huge *rest, size_t at)
+{
+    for (unsigned i = 0; i < g->cuts; i++)
+        if (g->cut[i] * os_page > at)
+            cut_at(rest, g->cut[i] * os_page - at);
+    forget_cuts(g, at);
 }
 
 static void map_counted(const struct huge *g, uint64_t start, size_t more)
@@ -77,18 +114,25 @@ static void unmap_counted(char *base, size_t bytes)
     GLOBAL_ADD(mapped, -bytes);
 }
 
-/* Unmaps and forgets a mapping that is in no list.  Under the lock.  Forgets first: a child that is
- * forked in between must not take it for one that it can use. */
+/* Under the lock. */
+static void forget(struct huge *g)
+{
+    g->base = NULL;
+    atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
+    forget_cuts(g, 0);
+    g->next = unused;
+    unused = g;
+}
+
+/* Unmaps a mapping that is in no list.  Under the lock.  It is forgotten first: a child that is forked in
+ * between must not take it for one that it can use. */
 static void drop(struct huge *g)
 {
     char *base = g->base;
 
-    g->base = NULL;
-    atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
-    address_set_unit((uintptr_t)base, 0);
+    forget(g);
+    set_units(base, 0, g->bytes, 0);
     unmap_counted(base, g->bytes);
-    g->next = unused;
-    unused = g;
 }
 
 static void uncache(struct huge **at)
@@ -121,15 +165,6 @@ static struct huge *new_struct(void)
     return g;
 }
 
-/* Of two cached mappings, whether the first is the better one to take: the smallest that is large enough,
- * or else the largest. */
-static bool better(const struct huge *g, const struct huge *than, size_t bytes)
-{
-    if (!than || (g->bytes >= bytes) != (than->bytes >= bytes))
-        return !than || g->bytes >= bytes;
-    return g->bytes >= bytes ? g->bytes < than->bytes : g->bytes > than->bytes;
-}
-
 /* What lies beyond the first `bytes` stays in the cache, if it is worth a mapping of its own.  It is no
  * part of g before it is one: a child that is forked in between loses it, and does not have it twice. */
 static void split(struct huge *g, size_t bytes)
@@ -142,6 +177,7 @@ static void split(struct huge *g, size_t bytes)
     rest->grown = false;
     rest->bytes = g->bytes - keep;
     rest->freed_ms = g->freed_ms;
+    move_cuts(g, rest, keep);
     g->bytes = keep;
     atomic_signal_fence(memory_order_seq_cst);
     rest->base = g->base + keep;
@@ -159,52 +195,125 @@ static void trim(struct huge *g, size_t bytes)
     if (over <= bytes / 4 || over <= OVER_MOST)
         return;
     set_units(g->base, bytes, g->bytes, 0);
+    forget_cuts(g, bytes);
     g->bytes = bytes;
     unmap_counted(g->base + bytes, over);
 }
 
-/* A cached mapping, whose pages need not come from the kernel again: one that is large enough, cut to
- * size, or one that is to grow.  NULL: there is none. */
+/* The smallest cached mapping that is large enough, cut to size; NULL: there is none. */
 static struct huge *take_cached(size_t bytes, size_t align)
 {
     struct huge **best = NULL;
 
     for (struct huge **at = &cached; *at; at = &(*at)->next)
-        if (((uintptr_t)(*at)->base & (align - 1)) == 0 && better(*at, best ? *best : NULL, bytes))
+        if (((uintptr_t)(*at)->base & (align - 1)) == 0 && (*at)->bytes >= bytes &&
+            (!best || (*at)->bytes < (*best)->bytes))
             best = at;
-    if (!best || ((*best)->bytes < bytes && align > SS_SIZE))
+    if (!best)
         return NULL;
     struct huge *g = *best;
     uncache(best);
     atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
-    if (g->bytes >= bytes) {
-        split(g, bytes);
-        trim(g, bytes);
-    }
+    split(g, bytes);
+    trim(g, bytes);
     return g;
 }
 
-static struct huge *map_new(size_t bytes, size_t align)
+struct part {
+    char *from;
+    size_t bytes;
+};
+
+/* Takes `bytes` off the end of the newest cached mapping, no more than its last part.  They are in no list then:
+ * a child that is forked loses them. */
+static struct part take_end(size_t bytes)
+{
+    struct huge *g = cached;
+    char *base = g->base;
+    size_t left = g->bytes - bytes;
+
+    forget_cuts(g, left);
+    if (left == 0) {
+        cached = g->next;
+        forget(g);
+    }
+    g->bytes = left;
+    atomic_signal_fence(memory_order_seq_cst);
+    set_units(base, left, left + bytes, 0);
+    cached_bytes -= bytes;
+    GLOBAL_ADD(huge_cached, -bytes);
+    GLOBAL_ADD(mapped, -bytes);
+    return (struct part){ base + left, bytes };
+}
+
+/* Takes up to `bytes` of what is cached; the number of parts. */
+static unsigned take_parts(struct part part[PARTS_MOST], size_t bytes)
+{
+    unsigned n = 0;
+
+    while (cached && bytes && n < PARTS_MOST &&
+           atomic_load_explicit(&cuts_all, memory_order_relaxed) + n < CUTS_ALL) {
+        size_t end = cached->bytes - last_part(cached);
+        part[n] = take_end(end < bytes ? end : bytes);
+        bytes -= part[n++].bytes;
+    }
+    return n;
+}
+
+/* Moves the pages of the parts to the beginning of `base`, which no block is in yet.  Where the kernel refuses,
+ * it may have unmapped what was there before, and another may have mapped something since: false, and the range
+ * is nobody's any more. */
+static bool put_together(struct huge *g, char *base, size_t bytes, const struct part *part, unsigned n)
+{
+    size_t at = 0;
+
+    for (unsigned i = 0; i < n; at += part[i++].bytes) {
+        if (at)
+            cut_at(g, at);
+        if (!os_move(part[i].from, part[i].bytes, base + at, i + 1 < n ? part[i].bytes : bytes - at)) {
+            for (; i < n; i++)
+                os_unmap(part[i].from, part[i].bytes);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A mapping of its own, with what pages the cache has; *zero: it had none. */
+static struct huge *map_new(size_t bytes, size_t align, bool *zero)
 {
     uint64_t start = os_now_ns();
     char *base = os_map(bytes, align);
+    struct part part[PARTS_MOST];
+    unsigned n = 0;
 
     if (!base)
         return NULL;
     lock_take(&huge_lock, hak_my_slot());
     struct huge *g = address_reserve((uintptr_t)base, bytes) ? new_struct() : NULL;
-    if (g) {
+    if (g)
+        n = take_parts(part, bytes);
+    lock_drop(&huge_lock);
+    if (!g) {
+        os_unmap(base, bytes);
+        return NULL;
+    }
+    *zero = n == 0;
+    bool whole = put_together(g, base, bytes, part, n);
+    lock_take(&huge_lock, hak_my_slot());
+    if (whole) {
         g->bytes = bytes;
         g->base = base;
         g->grown = false;
         atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
         set_units(base, 0, bytes, (uintptr_t)g | UNIT_HUGE);
+    } else {
+        forget(g);
     }
     lock_drop(&huge_lock);
-    if (!g)
-        os_unmap(base, bytes);
-    else
-        map_counted(g, start, bytes);
+    if (!whole)
+        return NULL;
+    map_counted(g, start, bytes);
     return g;
 }
 
@@ -254,39 +363,35 @@ static void resized(struct huge *g, size_t need, uint64_t start)
 }
 
 /* What it gives up may be another's as soon as the kernel has it: its units go first. */
-static bool resize_in_place(struct huge *g, size_t need)
+static void shorten(struct huge *g, size_t need)
 {
-    uintptr_t unit = (uintptr_t)g | UNIT_HUGE;
-    size_t had = g->bytes;
+    set_units(g->base, need, g->bytes, 0);
+    forget_cuts(g, need);
+    os_unmap(g->base + need, g->bytes - need);
+}
 
-    set_units(g->base, need, had, 0);
-    if (!os_resize(g->base, had, need)) {
-        set_units(g->base, need, had, unit);
+/* Of what the kernel refuses, nothing needs to be known. */
+static bool lengthen(struct huge *g, size_t need)
+{
+    size_t had = g->bytes, last = last_part(g);
+
+    if (!os_resize(g->base + last, had - last, need - last))
         return false;
-    }
-    /* Not before: of what the kernel refuses, nothing needs to be known. */
     if (!address_reserve((uintptr_t)g->base, need)) {
-        os_resize(g->base, need, had);
+        os_resize(g->base + last, need - last, had - last);
         return false;
     }
-    set_units(g->base, had, need, unit);
+    set_units(g->base, had, need, (uintptr_t)g | UNIT_HUGE);
     return true;
 }
 
-void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
+/* A block of several parts stays where it is: the kernel moves one at a time, and may refuse the second. */
+static void *move(struct huge *g, size_t need, uint64_t start)
 {
-    struct huge *g = huge_of(p);
-    size_t need = round_up(n, os_page);
-    uint64_t start = os_now_ns();
+    char *p = g->base;
 
-    *old = g->bytes;
-    *bytes = need;
-    if (need == g->bytes)
-        return p;
-    if (resize_in_place(g, need)) {
-        resized(g, need, start);
-        return p;
-    }
+    if (g->cuts)
+        return NULL;
     char *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
     if (!to)
         return NULL;
@@ -309,19 +414,22 @@ void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
     return to;
 }
 
-/* Makes a mapping that was cached as long as need be; NULL: it is gone. */
-static struct huge *grow(struct huge *g, size_t need)
+void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes)
 {
-    size_t old, bytes;
+    struct huge *g = huge_of(p);
+    size_t need = round_up(n, os_page);
+    uint64_t start = os_now_ns();
 
-    if (huge_resize(g->base, need, &old, &bytes)) {
-        g->grown = false;
-        return g;
-    }
-    lock_take(&huge_lock, hak_my_slot());
-    drop(g);
-    lock_drop(&huge_lock);
-    return NULL;
+    *old = g->bytes;
+    *bytes = need;
+    if (need == g->bytes)
+        return p;
+    if (need < g->bytes)
+        shorten(g, need);
+    else if (!lengthen(g, need))
+        return move(g, need, start);
+    resized(g, need, start);
+    return p;
 }
 
 void *huge_take(size_t n, size_t align, size_t *bytes, bool *zero)
@@ -333,12 +441,10 @@ void *huge_take(size_t n, size_t align, size_t *bytes, bool *zero)
     lock_take(&huge_lock, hak_my_slot());
     struct huge *g = take_cached(need, align);
     lock_drop(&huge_lock);
-    if (g && g->bytes < need)
-        g = grow(g, need);
-    *zero = !g;
-    if (!g && !(g = map_new(need, align))) {
+    *zero = false;
+    if (!g && !(g = map_new(need, align, zero))) {
         huge_purge(0, 0);                               /* what is cached may be all there is */
-        if (!(g = map_new(need, align)))
+        if (!(g = map_new(need, align, zero)))
             return NULL;
     }
     *bytes = g->bytes;
@@ -381,6 +487,7 @@ void huge_after_fork(const void *self)
             cached = g;
             cached_bytes += g->bytes;
         } else if (state == HUGE_UNUSED) {
+            g->cuts = 0;                                /* it was being put together */
             g->next = unused;
             unused = g;
         }

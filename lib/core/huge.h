@@ -2,8 +2,9 @@
  *
  * A mapping starts at a multiple of 2 MiB, and the block starts where it does, so that the unit word
  * of its address (address.h) finds it.  Freed mappings wait in a cache until they are too old or too
- * many.  A request is cut off the smallest that is large enough, or else the largest grows: what pages
- * there are come first, whatever the sizes.  All calls are thread-safe and may run together. */
+ * many.  A request is cut off the smallest that is large enough; if none is, it gets an address of its own, to
+ * which the pages of several are moved: what pages there are come first, whatever the sizes.  All calls are
+ * thread-safe and may run together. */
 #ifndef HAK_HUGE_H
 #define HAK_HUGE_H
 
@@ -19,7 +20,7 @@ size_t huge_bytes(const void *p);
 size_t huge_give(void *p);
 
 /* Makes the block n bytes long, moving its pages, not their content, where it has to.  The block's
- * new address and its *old and *bytes; NULL: no memory, and it is as it was. */
+ * new address and its *old and *bytes; NULL: it can't, and it is as it was. */
 void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes);
 
 void huge_cache_limit(size_t bytes);                    /* os.huge_cache */

@@ -1,11 +1,9 @@
 /* control_life.c: slots, fork, exec, exit and sudden death; the statistics at exit. */
 #include "tests/unit/control.h"
+#include "tests/unit/forbid.h"
 
 #include <dirent.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
-#include <sys/prctl.h>
 
 static struct seg s;
 static const uint64_t none[HAK_ROWS];
@@ -73,24 +71,6 @@ static int little_address_space(void)
 }
 
 /* ---- kernels that can do less, and sandboxes ---- */
-
-/* From now on a system call fails with `error`, where its argument 2 is `arg` (-1: always). */
-static const char *forbid(int call, int arg, int error)
-{
-    struct sock_filter f[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)arg, 0, arg == -1 ? 0 : 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog prog = { sizeof f / sizeof f[0], f };
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
-        return strerror(errno);
-    return NULL;
-}
 
 #define POPULATE_WRITE 23
 

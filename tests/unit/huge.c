@@ -1,6 +1,7 @@
 /* huge.c: the huge tier: what is cached, for whom and how long; resizing keeps the content; every byte
  * mapped is counted; by threads, and in children of forks. */
 #include <sys/mman.h>
+#include "tests/unit/forbid.h"
 #include "tests/unit/interleave.h"
 #include "lib/core/address.h"
 #include "lib/core/huge.h"
@@ -158,18 +159,146 @@ static void test_other_sizes(void)
     fill(q, 7 * MIB, 7);
     huge_give(q);
     q = take(20 * MIB, 1, &zero);
-    ok(!zero && huge_bytes(q) == 20 * MIB, "a small one grows for a large request");
-    is(GLOBAL(huge_cached), 0, "whole");
-    must(filled(q, 7 * MIB, 7));
+    ok(!zero && huge_bytes(q) == 20 * MIB && filled(q, 7 * MIB, 7), "a large request gets the pages of a small one");
+    is(GLOBAL(huge_cached), 0, "all of them");
     fill(q, 20 * MIB, 20);
     must(filled(q, 20 * MIB, 20));
     huge_give(q);
     huge_give(p);
     is(GLOBAL(huge_cached), 24 * MIB, "and is cached again, as long as it is now");
-    p = take(SS_SIZE + SS_SIZE / 4, 2 * SS_SIZE, &zero);
-    ok(((uintptr_t)p & (2 * SS_SIZE - 1)) == 0, "an alignment above that of all is never grown into");
+    p = take(SS_SIZE + SS_SIZE / 4, 64 * MIB, &zero);
+    ok(((uintptr_t)p & (64 * MIB - 1)) == 0 && !zero, "of whatever alignment");
     huge_give(p);
     nothing_left("after that");
+}
+
+/* Three cached blocks of 3, 4 and 5 MiB and a page, the last of them the newest. */
+static void cache_three(void)
+{
+    char *p[3];
+
+    for (unsigned i = 0; i < 3; i++) {
+        p[i] = take_new((3 + i) * MIB + os_page);
+        fill(p[i], (3 + i) * MIB + os_page, i);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        huge_give(p[i]);
+}
+
+/* The first 11 MiB of what is made of those: all of the newer two, and the end of the third. */
+static int is_eleven(const char *p)
+{
+    size_t two = 9 * MIB + 2 * os_page, end = 3 * MIB + os_page;
+
+    for (size_t at = two; at < 11 * MIB; at += 4096)
+        if (*(const uint64_t *)(const void *)(p + at) != end - (11 * MIB - at))
+            return 0;
+    return filled(p, 5 * MIB + os_page, 2) && filled(p + 5 * MIB + os_page, 4 * MIB + os_page, 1);
+}
+
+static void test_parts(void)
+{
+    size_t old, bytes, left = MIB + 3 * os_page;
+    bool zero;
+    char *p, *q, *r;
+
+    cache_three();
+    uint64_t mapped = GLOBAL(mapped), calls = GLOBAL(mremap_calls);
+    p = take(11 * MIB, 1, &zero);
+    ok(!zero && huge_bytes(p) == 11 * MIB && is_eleven(p), "a block has the pages of three");
+    is(GLOBAL(mremap_calls) - calls, 3, "moved, not copied");
+    is(GLOBAL(huge_cached), left, "what is left of the last stays cached");
+    is(GLOBAL(mapped), mapped, "no more is mapped than was");
+    ok(known_all_over(p, 11 * MIB), "it is known all over");
+
+    void *wall = mmap(p + 11 * MIB, os_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    ok(!huge_resize(p, 12 * MIB, &old, &bytes), "where something is in the way it can't grow,");
+    ok(huge_bytes(p) == 11 * MIB && is_eleven(p) && known_all_over(p, 11 * MIB), "and stays as it is");
+    is(GLOBAL(mapped), mapped, "and counted so");
+    ok(huge_resize(p, 6 * MIB, &old, &bytes) == p && huge_bytes(p) == 6 * MIB, "it is cut in the middle of a part");
+    if (wall != MAP_FAILED)
+        munmap(wall, os_page);
+    ok(huge_resize(p, 8 * MIB, &old, &bytes) == p && zeroed(p + 6 * MIB, 2 * MIB), "and grows from there,");
+    ok(huge_resize(p, 4 * MIB, &old, &bytes) == p && huge_resize(p, 9 * MIB, &old, &bytes) == p,
+       "and from the middle of another");
+    ok(filled(p, 4 * MIB, 2) && zeroed(p + 4 * MIB, 5 * MIB), "with what was in it");
+    huge_give(p);
+    is(GLOBAL(huge_cached), left, "what realloc made is not cached");
+    is(GLOBAL(mapped), left, "but the kernel's");
+    huge_purge(0, 0);
+
+    cache_three();
+    huge_give(take(11 * MIB, 1, &zero));
+    p = take(6 * MIB, 1, &zero);
+    q = take(5 * MIB, 1, &zero);
+    ok(q == p + 6 * MIB, "cut in two by a smaller request,");
+    r = take(left, 1, &zero);
+    ok(filled(p, 5 * MIB + os_page, 2) && !zero, "with the pages that it had");
+    huge_give(p);
+    huge_give(q);
+    huge_give(r);
+    p = take(12 * MIB + 3 * os_page, 1, &zero);
+    ok(!zero && !GLOBAL(huge_cached), "and the parts of parts make one block again");
+    fill(p, 12 * MIB, 12);
+    ok(filled(p, 12 * MIB, 12), "of pages that are its own");
+    huge_give(p);
+    nothing_left("after that");
+}
+
+/* There is a bound on the parts of all blocks: each is a mapping, of which a process may have some 65,000. */
+static void test_parts_bound(void)
+{
+    enum { BLOCKS = 600 };                              /* of eight parts */
+    static char *p[BLOCKS];
+    unsigned whole = 0;
+    bool zero;
+
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        char *part[9];
+        for (unsigned k = 0; k < 9; k++)
+            part[k] = take(SS_SIZE, 1, &zero);
+        for (unsigned k = 0; k < 9; k++)
+            huge_give(part[k]);
+        p[i] = take(8 * SS_SIZE, 1, &zero);
+        whole += GLOBAL(huge_cached) == SS_SIZE;
+        huge_purge(0, 0);
+    }
+    is(whole, 4096 / 7, "585 blocks of eight parts are as many as there may be");
+    for (unsigned i = 0; i < BLOCKS; i++)
+        huge_give(p[i]);
+    huge_purge(0, 0);
+    cache_three();
+    p[0] = take(11 * MIB, 1, &zero);
+    ok(is_eleven(p[0]), "when they are gone there is room for others");
+    huge_give(p[0]);
+    nothing_left("after that");
+}
+
+static int no_mremap(void)
+{
+    bool zero;
+
+    cache_three();
+    const char *why = forbid(SYS_mremap, -1, ENOMEM);
+    if (why) {
+        diag("seccomp: %s", why);
+        return 77;
+    }
+    char *p = take(11 * MIB, 1, &zero);
+    if (!zero || !zeroed(p, 11 * MIB) || GLOBAL(huge_cached) || GLOBAL(mapped) != 11 * MIB)
+        return 1;
+    fill(p, 11 * MIB, 1);
+    return !filled(p, 11 * MIB, 1) || huge_give(p) != 11 * MIB || faults_taken();
+}
+
+static void test_no_mremap(void)
+{
+    const char *end = in_child(no_mremap);
+
+    if (strcmp(end, "exit 77") == 0)
+        skip("a kernel that moves no pages: no seccomp here");
+    else
+        is_str(end, "exit 0", "where the kernel moves no pages, new ones are taken, and all is counted");
 }
 
 static void test_limit(void)
@@ -187,11 +316,13 @@ static void test_limit(void)
     bool zero;
     ok(take(3 * MIB, 1, &zero) == p[1] && huge_give(p[1]), "and the second is there");
     p[0] = take(11 * MIB, 1, &zero);
+    p[1] = take_new(3 * MIB);
+    p[2] = take_new(7 * MIB);
+    huge_give(p[1]);
     huge_give(p[0]);
-    is(GLOBAL(huge_cached), 6 * MIB + 3 * os_page, "what is larger than the cache does not go there");
+    is(GLOBAL(huge_cached), 3 * MIB, "what is larger than the cache does not go there");
     huge_cache_limit(0);
-    p[0] = take(7 * MIB, 1, &zero);
-    huge_give(p[0]);
+    huge_give(p[2]);
     is(GLOBAL(huge_cached), 0, "with a limit of 0 the next free empties it");
     huge_cache_limit(256 * MIB);
     nothing_left("then");
@@ -289,8 +420,10 @@ static void step(int me)
         fill(h->p, h->n = n, h->seed);
     } else if (rnd(&seeds[me]) % 3 == 0) {
         char *q = huge_resize(h->p, n, &old, &bytes);
-        must(q && bytes >= n && old >= h->n && filled(q, n < h->n ? n : h->n, h->seed));
-        fill(h->p = q, h->n = n, h->seed);
+        must(!q || (bytes >= n && old >= h->n && filled(q, n < h->n ? n : h->n, h->seed)));
+        must(q || filled(h->p, h->n, h->seed));         /* of several parts: it stays */
+        if (q)
+            fill(h->p = q, h->n = n, h->seed);
     } else {
         must(filled(h->p, h->n, h->seed));
         must(huge_give(h->p) >= h->n);
@@ -349,6 +482,7 @@ static void *comes_and_goes(void *arg)
         char *p = take(2 * MIB, 1, &zero), *q = take(2 * MIB, 1, &zero);
         huge_give(p);
         huge_give(q);
+        huge_give(take(3 * MIB, 1, &zero));             /* of both */
         huge_purge(0, 0);
     }
     return NULL;
@@ -400,6 +534,9 @@ int main(void)
     test_best_fit();
     test_units();
     test_other_sizes();
+    test_parts();
+    test_parts_bound();
+    test_no_mremap();
     test_limit();
     test_age();
     test_resize();
