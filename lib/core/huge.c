@@ -7,6 +7,8 @@
 #include "lib/core/pool.h"
 #include "lib/core/superslab.h"
 
+#include <string.h>
+
 #define OVER_MOST  (SS_SIZE / 2)
 #define REST_LEAST (SS_SIZE / 4)           /* what is cut off and kept is at least this long */
 #define PARTS_MOST 8                       /* of a block */
@@ -246,11 +248,14 @@ static struct part take_end(size_t bytes)
     return (struct part){ base + left, bytes };
 }
 
-/* Takes up to `bytes` of what is cached; the number of parts. */
+/* Takes up to `bytes` of what is cached; the number of parts.  If that is but a little of them, it isn't worth
+ * that realloc may have to copy the block. */
 static unsigned take_parts(struct part part[PARTS_MOST], size_t bytes)
 {
     unsigned n = 0;
 
+    if (cached_bytes < bytes / 4)
+        return 0;
     while (cached && bytes && n < PARTS_MOST &&
            atomic_load_explicit(&cuts_all, memory_order_relaxed) + n < CUTS_ALL) {
         size_t end = cached->bytes - last_part(cached);
@@ -385,14 +390,23 @@ static bool lengthen(struct huge *g, size_t need)
     return true;
 }
 
-/* A block of several parts stays where it is: the kernel moves one at a time, and may refuse the second. */
+/* The kernel moves one part at a time, and may refuse the second: the content of several is copied, once, since
+ * they are one then. */
+static bool move_content(struct huge *g, char *to, size_t need)
+{
+    char *from = g->base;
+
+    if (!g->cuts)
+        return os_move(from, g->bytes, to, need);
+    memcpy(to, from, g->bytes);
+    forget_cuts(g, 0);
+    os_unmap(from, g->bytes);
+    return true;
+}
+
 static void *move(struct huge *g, size_t need, uint64_t start)
 {
-    char *p = g->base;
-
-    if (g->cuts)
-        return NULL;
-    char *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
+    char *p = g->base, *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
     if (!to)
         return NULL;
     if (!address_reserve((uintptr_t)to, need)) {
@@ -400,7 +414,7 @@ static void *move(struct huge *g, size_t need, uint64_t start)
         return NULL;
     }
     set_units(p, 0, g->bytes, 0);
-    if (!os_move(p, g->bytes, to, need)) {
+    if (!move_content(g, to, need)) {
         /* The kernel may have unmapped `to` before it failed, and another may have mapped something there:
          * if it is still ours it stays so, without a page in it. */
         set_units(p, 0, g->bytes, (uintptr_t)g | UNIT_HUGE);

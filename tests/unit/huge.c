@@ -196,6 +196,12 @@ static int is_eleven(const char *p)
     return filled(p, 5 * MIB + os_page, 2) && filled(p + 5 * MIB + os_page, 4 * MIB + os_page, 1);
 }
 
+/* Fills the addresses behind a block, so that it can't grow there. */
+static void *block_growth(char *p, size_t bytes)
+{
+    return mmap(p + bytes, os_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
 static void test_parts(void)
 {
     size_t old, bytes, left = MIB + 3 * os_page;
@@ -211,13 +217,7 @@ static void test_parts(void)
     is(GLOBAL(mapped), mapped, "no more is mapped than was");
     ok(known_all_over(p, 11 * MIB), "it is known all over");
 
-    void *wall = mmap(p + 11 * MIB, os_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    ok(!huge_resize(p, 12 * MIB, &old, &bytes), "where something is in the way it can't grow,");
-    ok(huge_bytes(p) == 11 * MIB && is_eleven(p) && known_all_over(p, 11 * MIB), "and stays as it is");
-    is(GLOBAL(mapped), mapped, "and counted so");
     ok(huge_resize(p, 6 * MIB, &old, &bytes) == p && huge_bytes(p) == 6 * MIB, "it is cut in the middle of a part");
-    if (wall != MAP_FAILED)
-        munmap(wall, os_page);
     ok(huge_resize(p, 8 * MIB, &old, &bytes) == p && zeroed(p + 6 * MIB, 2 * MIB), "and grows from there,");
     ok(huge_resize(p, 4 * MIB, &old, &bytes) == p && huge_resize(p, 9 * MIB, &old, &bytes) == p,
        "and from the middle of another");
@@ -225,6 +225,28 @@ static void test_parts(void)
     huge_give(p);
     is(GLOBAL(huge_cached), left, "what realloc made is not cached");
     is(GLOBAL(mapped), left, "but the kernel's");
+    huge_purge(0, 0);
+
+    cache_three();
+    p = take(11 * MIB, 1, &zero);
+    for (size_t n = 12 * MIB; n <= 14 * MIB; n += 2 * MIB) {
+        void *wall = block_growth(p, huge_bytes(p));
+        calls = GLOBAL(mremap_calls);
+        q = huge_resize(p, n, &old, &bytes);
+        ok(q && q != p && is_eleven(q) && known_all_over(q, n), "where something is in the way it moves,");
+        is(address_unit((uintptr_t)p + 8 * MIB), 0, "and nothing of it stays,");
+        is(GLOBAL(mremap_calls) - calls, n == 12 * MIB ? 1 : 2, n == 12 * MIB ? "copied," : "the second time by the kernel");
+        if (wall != MAP_FAILED)
+            munmap(wall, os_page);
+        p = q;
+    }
+    huge_give(p);
+    huge_purge(0, 0);
+
+    cache_three();
+    p = take(48 * MIB + 16 * os_page, 1, &zero);
+    ok(zero, "the pages of a quarter of a block are not enough to make it of parts");
+    huge_give(p);
     huge_purge(0, 0);
 
     cache_three();
@@ -343,12 +365,6 @@ static void test_age(void)
     nothing_left("after that");
 }
 
-/* Fills the addresses behind a block, so that it can't grow there. */
-static void *block_growth(char *p, size_t bytes)
-{
-    return mmap(p + bytes, os_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-}
-
 static void test_resize(void)
 {
     char *p = take_new(8 * MIB), *q;
@@ -420,10 +436,8 @@ static void step(int me)
         fill(h->p, h->n = n, h->seed);
     } else if (rnd(&seeds[me]) % 3 == 0) {
         char *q = huge_resize(h->p, n, &old, &bytes);
-        must(!q || (bytes >= n && old >= h->n && filled(q, n < h->n ? n : h->n, h->seed)));
-        must(q || filled(h->p, h->n, h->seed));         /* of several parts: it stays */
-        if (q)
-            fill(h->p = q, h->n = n, h->seed);
+        must(q && bytes >= n && old >= h->n && filled(q, n < h->n ? n : h->n, h->seed));
+        fill(h->p = q, h->n = n, h->seed);
     } else {
         must(filled(h->p, h->n, h->seed));
         must(huge_give(h->p) >= h->n);
