@@ -1,24 +1,16 @@
 /* sizes.c: the tables of sizes.h, from abi/sizes.def. */
 #include "lib/core/sizes.h"
 
-enum {
-#define BIN(bytes, klass, slabs, fc) L1_AT_##bytes, L1_LAST_##bytes = L1_AT_##bytes + (fc) - 1,
-#include "abi/sizes.def"
-#undef BIN
-    L1_ALL
-};
-_Static_assert((int)L1_ALL == (int)L1_BLOCKS && L1_ALL <= UINT16_MAX, "the arrays of L1, one after the other");
-
 const struct bin_info bin_info[HAK_BINS] = {
 #define BIN(bytes, klass, slabs, fc)                                                              \
-    { .size = bytes, .fast_cache = fc, .l1_at = L1_AT_##bytes, .cls = klass, .run = slabs },
+    { .size = bytes, .fast_cache = fc, .cls = klass, .run = slabs },
 #include "abi/sizes.def"
 #undef BIN
 };
 
 #define BIN(bytes, klass, slabs, fc)                                                              \
     _Static_assert((bytes) == 8 || (bytes) % 16 == 0, "blocks of 16 bytes and more are aligned to 16");  \
-    _Static_assert((fc) >= L1_START, "L1 starts with its first capacity");                        \
+    _Static_assert((fc) >= L1_START && (fc) <= L1_START << (L1_SIZES - 1), "L1 starts with its first capacity");  \
     _Static_assert((slabs) * SLAB_SIZE / (bytes) >= 15, "a run holds at least 15 blocks");        \
     _Static_assert((bytes) <= TINY_MAX ? (bytes) % 8 == 0 : (bytes) % 64 == 0, "whole cache lines");
 #include "abi/sizes.def"

@@ -14,7 +14,8 @@
 #define MID_STEP   6                        /* in mid_bin: 64-byte steps */
 
 #define L1_START 16                         /* FastCache's first capacity */
-enum {                                      /* and what the arrays of all bins can hold */
+#define L1_SIZES 8                          /* it doubles up to 2048 */
+enum {                                      /* what those of all bins can hold */
     L1_BLOCKS = 0
 #define BIN(size, cls, slabs, fast_cache) + (fast_cache)
 #include "abi/sizes.def"
@@ -24,7 +25,6 @@ enum {                                      /* and what the arrays of all bins c
 struct bin_info {
     uint32_t size;
     uint16_t fast_cache;                    /* most that L1 can hold, blocks */
-    uint16_t l1_at;                         /* where its array begins among those of a heap */
     uint8_t  cls;                           /* class number */
     uint8_t  run;                           /* slabs in a run */
 };

@@ -417,18 +417,45 @@ static void l1_make_room(struct heap *h, unsigned bin)
     l1_move_oldest(h, bin, (unsigned)(h->hot.bin[bin].l1_n + 1) / 2, h->cold.bin[bin].sll_on);
 }
 
-/* L1 starts small and doubles each time it is too small. */
+static unsigned l1_size(uint64_t cap)                   /* its array is L1_START << this long */
+{
+    return log2_floor(2 * cap - 1) - log2_floor(L1_START);
+}
+
+static void **l1_array(struct heap *h, unsigned size)
+{
+    void **array = h->cold.l1_free[size];
+
+    if (array) {
+        h->cold.l1_free[size] = *array;
+    } else {
+        array = h->cold.l1 + h->cold.l1_used;
+        h->cold.l1_used += L1_START << size;
+    }
+    return array;
+}
+
+/* L1 starts small and doubles each time it is too small.  Its blocks are in the new array before they are out of
+ * the old one: a child that is forked in between by a signal handler finds them in one of the two. */
 static bool l1_grow(struct bin *b, unsigned bin)
 {
-    unsigned most = bin_info[bin].fast_cache;
+    struct heap *h = heap_of_owner((uintptr_t)b);
+    uint64_t most = bin_info[bin].fast_cache, had = b->l1_cap, cap = had ? 2 * had : L1_START;
+    cell *old = b->l1;
 
-    if (b->l1_cap == most)
+    if (had == most)
         return false;
-    if (b->l1_cap == 0) {
-        b->l1 = heap_of_owner((uintptr_t)b)->cold.l1 + bin_info[bin].l1_at;
-        b->l1_cap = L1_START;
-    } else {
-        b->l1_cap = 2u * b->l1_cap < most ? 2u * b->l1_cap : most;
+    if (cap > most)
+        cap = most;
+    void **array = l1_array(h, l1_size(cap));
+    for (uint64_t i = 0; i < b->l1_n; i++)
+        array[i] = old[i];
+    atomic_signal_fence(memory_order_seq_cst);
+    b->l1 = array;
+    b->l1_cap = cap;
+    if (had) {
+        *old = h->cold.l1_free[l1_size(had)];
+        h->cold.l1_free[l1_size(had)] = (void **)old;
     }
     return true;
 }
@@ -494,10 +521,9 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
         if (b->l1_n)
             return (unsigned)b->l1_n;
     }
-    unsigned got = slabs_take(h, bin, b->l1, want);
     if (want < c->refill)
         l1_grow(b, bin);
-    return got;
+    return slabs_take(h, bin, b->l1, want);
 }
 
 /* The block for malloc, and more in L1. */

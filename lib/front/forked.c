@@ -43,9 +43,11 @@ void front_fork_child(void)
         return;
     }
     os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
-    heap_reset_hot(h);
+    heap_fill_offsets(h);
     if (h->cold.saved_valid)
         h->hot = h->cold.saved;
+    else
+        heap_reset_hot(h);
     h->cold.saved_valid = false;
     forget_orders(h);
 }

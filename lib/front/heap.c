@@ -123,7 +123,7 @@ void heap_ensure_slot(struct heap *h)
 }
 
 /* Where pages are large, a fork wipes these with `hot`. */
-static void offsets_fill(struct heap *h)
+void heap_fill_offsets(struct heap *h)
 {
     for (size_t n = 0; n <= TINY_MAX; n++)
         h->offsets.tiny[n] = (uint16_t)offsetof(struct heap, hot.bin[bin_of_tiny(n)]);
@@ -131,12 +131,19 @@ static void offsets_fill(struct heap *h)
         h->offsets.mid[i] = (uint16_t)offsetof(struct heap, hot.bin[mid_bin[i]]);
 }
 
+void heap_forget_l1(struct heap *h)
+{
+    memset(h->cold.l1_free, 0, sizeof h->cold.l1_free);
+    h->cold.l1_used = 0;
+}
+
 /* No bin has an L1 before it is used (l1_grow). */
 void heap_reset_hot(struct heap *h)
 {
     memset(&h->hot, 0, sizeof h->hot);
+    heap_forget_l1(h);
     h->hot.countdown = 1;
-    offsets_fill(h);
+    heap_fill_offsets(h);
 }
 
 static struct heap *map_heap(void)
@@ -147,7 +154,7 @@ static struct heap *map_heap(void)
     os_meta_note(sizeof *h);
     os_wipe_on_fork(h, round_up(sizeof h->hot, os_page));
     h->hot.countdown = 1;
-    offsets_fill(h);
+    heap_fill_offsets(h);
     h->cold.epoch = UINT64_MAX;                         /* of no table: the first look applies one */
     h->cold.knobs.sll_drain_interval = TICK_FREES;
     h->cold.knobs.bump_chunk = 1;
@@ -206,7 +213,7 @@ struct heap *heap_take(void)
     heap_ensure_slot(h);
     heap_begin_slot(h);
     if (h->cold.bare) {
-        offsets_fill(h);
+        heap_fill_offsets(h);
         h->cold.epoch = UINT64_MAX;                     /* the capacities are gone, too */
     }
     h->cold.ended = h->cold.bare = false;

@@ -136,7 +136,12 @@ struct heap_cold {
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
     struct parcel *_Atomic parcels_back;    /* parcels of this heap that others have emptied */
-    _Alignas(2 * hak_cacheline) void *l1[L1_BLOCKS];
+
+    /* The arrays of L1.  One that its bin has outgrown waits for another bin: a bin takes at most one of each
+     * length, 16, 32, 64 and so on, which makes less than twice the last. */
+    _Alignas(2 * hak_cacheline) void **l1_free[L1_SIZES];   /* by length; the first word of each is the next */
+    uint32_t l1_used;                       /* of the words of l1 */
+    void *l1[2 * L1_BLOCKS];
 };
 
 struct heap {

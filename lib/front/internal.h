@@ -110,6 +110,8 @@ void heap_ensure_slot(struct heap *h);
 void heap_begin_slot(struct heap *h);
 
 void heap_reset_hot(struct heap *h);                /* empty caches, as at birth */
+void heap_forget_l1(struct heap *h);                /* no bin has an array of L1 any more */
+void heap_fill_offsets(struct heap *h);
 
 /* ---- tick.c ---- */
 

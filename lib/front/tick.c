@@ -95,6 +95,8 @@ static void give_back_for(struct heap *h)
     hak_assert(heap_is_sound(h));
     if (h->cold.ended) {                                /* L0 and L1 are empty */
         h->cold.bare = os_purge(h, offsetof(struct heap, slot));
+        if (h->cold.bare)
+            heap_forget_l1(h);
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
         os_purge(from, (size_t)((char *)(h + 1) - from));
     }

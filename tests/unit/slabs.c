@@ -79,8 +79,7 @@ static void put_by_l1(unsigned bin)
     struct bin *b = &h->hot.bin[bin];
     unsigned most = (unsigned)(rnd(&seed) % bin_info[bin].fast_cache) % 300, n = 0;
 
-    b->l1 = h->cold.l1 + bin_info[bin].l1_at;
-
+    b->l1 = h->cold.l1;                                 /* no bin of this heap has an L1 */
     for (; n < most && n_out > 0; n++)
         b->l1[n] = pick();
     b->l1_n = n;
@@ -166,6 +165,37 @@ static void test_misuse(void)
     }
 }
 
+/* Every bin grows its L1 to the most, in between the others: each has its own array at any time, and those that
+ * were outgrown are used again.  The blocks are numbers here. */
+static void test_l1_arrays(void)
+{
+    uint64_t left = 0;
+    unsigned alone = 0;
+
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        left += bin_info[bin].fast_cache;
+        alone += L1_START;
+        for (unsigned n = L1_START; n < bin_info[bin].fast_cache; n *= 2)
+            alone += 2 * n;
+    }
+    while (left > 0) {
+        unsigned bin = (unsigned)(rnd(&seed) % HAK_BINS);
+        struct bin *b = &h->hot.bin[bin];
+        for (unsigned n = (unsigned)(rnd(&seed) % 64); n > 0 && l1_keep(b, bin, (void *)(b->l1_n << 8 | bin)); n--)
+            left--;
+        must(b->l1_n <= b->l1_cap && b->l1_cap <= bin_info[bin].fast_cache);
+    }
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        struct bin *b = &h->hot.bin[bin];
+        must(b->l1_n == bin_info[bin].fast_cache && !l1_keep(b, bin, NULL));
+        for (; b->l1_n > 0; b->l1_n--)
+            must(b->l1[b->l1_n - 1] == (void *)((b->l1_n - 1) << 8 | bin));
+    }
+    is(faults_taken(), 0, "every bin fills its FastCache to the most, and finds in it what it put there");
+    ok(alone <= 2 * L1_BLOCKS, "there is room for the arrays, were none of them used again,");
+    ok(h->cold.l1_used < alone, "but they are: %u words instead of %u", h->cold.l1_used, alone);
+}
+
 int main(void)
 {
     start_front();
@@ -174,6 +204,7 @@ int main(void)
     heap_enter(h);
     test_bins();
     test_misuse();
+    test_l1_arrays();
     heap_leave(h);
     return tap_done();
 }
