@@ -1,5 +1,5 @@
 /* os.h: what the allocator asks of the kernel.  Every call either says "no memory" (NULL or false)
- * or works; there is no third outcome.  None of them allocates, and none changes errno.
+ * or works; there is no third outcome, but for os_move.  None of them allocates, and none changes errno.
  * All are thread- and signal-safe unless said otherwise. */
 #ifndef HAK_OS_H
 #define HAK_OS_H
@@ -35,7 +35,7 @@ bool os_purge(void *p, size_t bytes);
 /* Grows or shrinks a mapping where it is.  False: it is as it was. */
 bool os_resize(void *p, size_t old_bytes, size_t new_bytes);
 
-/* Moves the pages of a mapping over the one at `to`.  False: both are as they were. */
+/* Moves the pages of a mapping over the one at `to`.  False: they are where they were; the one at `to` may be gone. */
 bool os_move(void *from, size_t bytes, void *to, size_t new_bytes);
 
 /* Asks for transparent hugepages in a range; a hint. */

@@ -16,8 +16,8 @@
 
 enum huge_state { HUGE_UNUSED, HUGE_USED, HUGE_CACHED };
 
-/* One a mapping; never freed, used again.  `state` moves USED -> CACHED by compare-exchange of the
- * one who frees the block; all else happens under the lock. */
+/* One a mapping; never freed, used again.  All of it changes under the lock, but for what a realloc of the block
+ * makes of it. */
 struct huge {
     char *base;                         /* first, and then its length: abi/call.h */
     size_t bytes;
@@ -25,7 +25,7 @@ struct huge {
     uint32_t freed_ms;
     bool grown;                         /* by realloc: not cached, since the next one begins small */
     uint8_t cuts;                       /* it has so many parts more than one */
-    uint32_t cut[PARTS_MOST - 1];       /* the pages at which they begin */
+    uint32_t cut[PARTS_MOST - 1];       /* where they begin, in SS_SIZE */
     struct huge *next;                  /* in `cached`, newest first, or in `unused` */
     struct huge *all;                   /* every one ever made */
 };
@@ -36,6 +36,7 @@ static struct lock huge_lock = { .name = "huge" };
 static struct huge *cached, *unused, *all;
 static _Atomic size_t cached_bytes;
 static _Atomic uint32_t cuts_all;
+static _Atomic bool parts_refused;
 static _Atomic size_t cache_limit = 192 * MIB;
 
 void huge_cache_limit(size_t bytes)
@@ -60,17 +61,18 @@ static void set_units(const char *base, size_t from, size_t to, uintptr_t unit)
 
 /* ---- parts ----
  *
- * The pages of a block may come from several cached mappings.  Each of them stays a mapping of its own to the
- * kernel, which moves or lengthens one at a time only. */
+ * A block may be made of the pages of several cached mappings, and of new ones behind them.  To the kernel each
+ * part stays a mapping of its own: it moves or lengthens one at a time.  All but the last are a multiple of SS_SIZE
+ * long, so that hugepages stay whole where they go. */
 
 static size_t last_part(const struct huge *g)
 {
-    return g->cuts ? g->cut[g->cuts - 1] * os_page : 0;
+    return g->cuts ? g->cut[g->cuts - 1] * SS_SIZE : 0;
 }
 
 static void cut_at(struct huge *g, size_t at)
 {
-    g->cut[g->cuts++] = (uint32_t)(at / os_page);
+    g->cut[g->cuts++] = (uint32_t)(at / SS_SIZE);
     atomic_fetch_add_explicit(&cuts_all, 1, memory_order_relaxed);
 }
 
@@ -85,8 +87,8 @@ static void forget_cuts(struct huge *g, size_t end)
 static void move_cuts(struct huge *g, struct huge *rest, size_t at)
 {
     for (unsigned i = 0; i < g->cuts; i++)
-        if (g->cut[i] * os_page > at)
-            cut_at(rest, g->cut[i] * os_page - at);
+        if (g->cut[i] * SS_SIZE > at)
+            cut_at(rest, g->cut[i] * SS_SIZE - at);
     forget_cuts(g, at);
 }
 
@@ -148,6 +150,7 @@ static void uncache(struct huge **at)
 
 static void cache(struct huge *g)
 {
+    atomic_store_explicit(&g->state, HUGE_CACHED, memory_order_relaxed);
     g->next = cached;
     cached = g;
     cached_bytes += g->bytes;
@@ -183,7 +186,6 @@ static void split(struct huge *g, size_t bytes)
     g->bytes = keep;
     atomic_signal_fence(memory_order_seq_cst);
     rest->base = g->base + keep;
-    atomic_store_explicit(&rest->state, HUGE_CACHED, memory_order_relaxed);
     set_units(rest->base, 0, rest->bytes, (uintptr_t)rest | UNIT_HUGE);
     cache(rest);
 }
@@ -221,67 +223,103 @@ static struct huge *take_cached(size_t bytes, size_t align)
     return g;
 }
 
-struct part {
-    char *from;
-    size_t bytes;
+struct parts {
+    struct part { char *from; size_t bytes; } part[PARTS_MOST - 1];
+    unsigned n;
+    size_t bytes;                       /* of all */
 };
 
-/* Takes `bytes` off the end of the newest cached mapping, no more than its last part.  They are in no list then:
- * a child that is forked loses them. */
-static struct part take_end(size_t bytes)
+/* Takes up to `most` bytes, a multiple of SS_SIZE, off the end of a cached mapping, no more than its last part, of
+ * which what is behind the last multiple goes back to the kernel; false: it is too short for that.  What is taken is
+ * in no list: a child that is forked loses it. */
+static bool take_end(struct huge **at, struct parts *parts, size_t most)
 {
-    struct huge *g = cached;
+    struct huge *g = *at;
     char *base = g->base;
-    size_t left = g->bytes - bytes;
+    size_t had = g->bytes, end = had & ~(SS_SIZE - 1), last = last_part(g);
+    size_t start = end - last > most ? end - most : last;
 
-    forget_cuts(g, left);
-    if (left == 0) {
-        cached = g->next;
+    if (end == 0)
+        return false;
+    forget_cuts(g, start);
+    uncache(at);
+    if (start == 0)
         forget(g);
-    }
-    g->bytes = left;
+    g->bytes = start;
     atomic_signal_fence(memory_order_seq_cst);
-    set_units(base, left, left + bytes, 0);
-    cached_bytes -= bytes;
-    GLOBAL_ADD(huge_cached, -bytes);
-    GLOBAL_ADD(mapped, -bytes);
-    return (struct part){ base + left, bytes };
+    if (start)
+        cache(g);
+    set_units(base, start, had, 0);
+    if (end < had)
+        unmap_counted(base + end, had - end);
+    if (start < end)
+        parts->part[parts->n++] = (struct part){ base + start, end - start };
+    parts->bytes += end - start;
+    return true;
 }
 
-/* Takes up to `bytes` of what is cached; the number of parts.  If that is but a little of them, it isn't worth
- * that realloc may have to copy the block. */
-static unsigned take_parts(struct part part[PARTS_MOST], size_t bytes)
+/* What pages the cache has for a block; under the lock. */
+static void take_parts(struct parts *parts, size_t bytes)
 {
-    unsigned n = 0;
+    struct huge **at = &cached;
 
-    if (cached_bytes < bytes / 4)
-        return 0;
-    while (cached && bytes && n < PARTS_MOST &&
-           atomic_load_explicit(&cuts_all, memory_order_relaxed) + n < CUTS_ALL) {
-        size_t end = cached->bytes - last_part(cached);
-        part[n] = take_end(end < bytes ? end : bytes);
-        bytes -= part[n++].bytes;
-    }
-    return n;
+    *parts = (struct parts){ .n = 0 };
+    if (atomic_load_explicit(&parts_refused, memory_order_relaxed))
+        return;
+    bytes &= ~(SS_SIZE - 1);
+    while (*at && parts->bytes < bytes && parts->n < PARTS_MOST - 1 &&
+           atomic_load_explicit(&cuts_all, memory_order_relaxed) + parts->n < CUTS_ALL)
+        if (!take_end(at, parts, bytes - parts->bytes))
+            at = &(*at)->next;
 }
 
-/* Moves the pages of the parts to the beginning of `base`, which no block is in yet.  Where the kernel refuses,
- * it may have unmapped what was there before, and another may have mapped something since: false, and the range
- * is nobody's any more. */
-static bool put_together(struct huge *g, char *base, size_t bytes, const struct part *part, unsigned n)
+/* Moves the parts to the beginning of a mapping that no block is in yet.  Where the kernel refuses one, it may have
+ * unmapped what was in its place, and another may have mapped something there since: all else of it is unmapped, and
+ * nothing is tried again. */
+static bool put_together(char *base, size_t bytes, const struct parts *parts)
+{
+    size_t at = 0, behind;
+
+    for (unsigned i = 0; i < parts->n; at += parts->part[i++].bytes) {
+        if (os_move(parts->part[i].from, parts->part[i].bytes, base + at, parts->part[i].bytes))
+            continue;
+        atomic_store_explicit(&parts_refused, true, memory_order_relaxed);
+        behind = at + parts->part[i].bytes;
+        if (at)
+            os_unmap(base, at);
+        if (behind < bytes)
+            os_unmap(base + behind, bytes - behind);
+        for (; i < parts->n; i++)
+            os_unmap(parts->part[i].from, parts->part[i].bytes);
+        GLOBAL_ADD(mapped, -parts->bytes);
+        return false;
+    }
+    return true;
+}
+
+static void cut_between(struct huge *g, const struct parts *parts)
 {
     size_t at = 0;
 
-    for (unsigned i = 0; i < n; at += part[i++].bytes) {
-        if (at)
-            cut_at(g, at);
-        if (!os_move(part[i].from, part[i].bytes, base + at, i + 1 < n ? part[i].bytes : bytes - at)) {
-            for (; i < n; i++)
-                os_unmap(part[i].from, part[i].bytes);
-            return false;
-        }
+    for (unsigned i = 0; i < parts->n && (at += parts->part[i].bytes) < g->bytes; i++)
+        cut_at(g, at);
+}
+
+/* Makes the block known; NULL: no memory for that. */
+static struct huge *enter(char *base, size_t bytes, const struct parts *parts)
+{
+    lock_take(&huge_lock, hak_my_slot());
+    struct huge *g = new_struct();
+    if (g) {
+        g->bytes = bytes;
+        g->base = base;
+        g->grown = false;
+        cut_between(g, parts);
+        atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
+        set_units(base, 0, bytes, (uintptr_t)g | UNIT_HUGE);
     }
-    return true;
+    lock_drop(&huge_lock);
+    return g;
 }
 
 /* A mapping of its own, with what pages the cache has; *zero: it had none. */
@@ -289,36 +327,27 @@ static struct huge *map_new(size_t bytes, size_t align, bool *zero)
 {
     uint64_t start = os_now_ns();
     char *base = os_map(bytes, align);
-    struct part part[PARTS_MOST];
-    unsigned n = 0;
+    struct parts parts;
 
     if (!base)
         return NULL;
-    lock_take(&huge_lock, hak_my_slot());
-    struct huge *g = address_reserve((uintptr_t)base, bytes) ? new_struct() : NULL;
-    if (g)
-        n = take_parts(part, bytes);
-    lock_drop(&huge_lock);
-    if (!g) {
+    if (!address_reserve((uintptr_t)base, bytes)) {
         os_unmap(base, bytes);
         return NULL;
     }
-    *zero = n == 0;
-    bool whole = put_together(g, base, bytes, part, n);
     lock_take(&huge_lock, hak_my_slot());
-    if (whole) {
-        g->bytes = bytes;
-        g->base = base;
-        g->grown = false;
-        atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
-        set_units(base, 0, bytes, (uintptr_t)g | UNIT_HUGE);
-    } else {
-        forget(g);
-    }
+    take_parts(&parts, bytes);
     lock_drop(&huge_lock);
-    if (!whole)
+    if (!put_together(base, bytes, &parts))
+        return map_new(bytes, align, zero);             /* without parts, now */
+    struct huge *g = enter(base, bytes, &parts);
+    if (!g) {
+        os_unmap(base, bytes);
+        GLOBAL_ADD(mapped, -parts.bytes);
         return NULL;
-    map_counted(g, start, bytes);
+    }
+    *zero = parts.n == 0;
+    map_counted(g, start, bytes - parts.bytes);
     return g;
 }
 
@@ -332,14 +361,16 @@ size_t huge_bytes(const void *p)
 size_t huge_give(void *p)
 {
     struct huge *g = huge_of(p);
-    uint32_t used = HUGE_USED;
+    size_t limit = atomic_load_explicit(&cache_limit, memory_order_relaxed), bytes;
 
-    if (!g || !atomic_compare_exchange_strong_explicit(&g->state, &used, HUGE_CACHED, memory_order_relaxed,
-                                                       memory_order_relaxed))
+    if (!g)
         return 0;
-    size_t bytes = g->bytes, limit = atomic_load_explicit(&cache_limit, memory_order_relaxed);
-
     lock_take(&huge_lock, hak_my_slot());
+    if (g->base != p || atomic_load_explicit(&g->state, memory_order_relaxed) != HUGE_USED) {
+        lock_drop(&huge_lock);
+        return 0;
+    }
+    bytes = g->bytes;
     g->freed_ms = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
     if (bytes > limit || g->grown)
         drop(g);
@@ -390,23 +421,28 @@ static bool lengthen(struct huge *g, size_t need)
     return true;
 }
 
-/* The kernel moves one part at a time, and may refuse the second: the content of several is copied, once, since
- * they are one then. */
-static bool move_content(struct huge *g, char *to, size_t need)
+/* All but the last part, which the kernel moves as one: it might refuse the next one then.  They are no longer than
+ * the cache was. */
+static void copy_parts(struct huge *g, char *to)
 {
-    char *from = g->base;
+    size_t last = last_part(g), at = 0;
 
-    if (!g->cuts)
-        return os_move(from, g->bytes, to, need);
-    memcpy(to, from, g->bytes);
+    for (unsigned i = 0; i < g->cuts; i++) {
+        size_t end = g->cut[i] * SS_SIZE;
+        memcpy(to + at, g->base + at, end - at);
+        os_unmap(g->base + at, end - at);
+        at = end;
+    }
     forget_cuts(g, 0);
-    os_unmap(from, g->bytes);
-    return true;
+    if (last)
+        cut_at(g, last);
 }
 
 static void *move(struct huge *g, size_t need, uint64_t start)
 {
-    char *p = g->base, *to = os_map(need, SS_SIZE);                   /* the pages move over this range */
+    char *p = g->base, *to = os_map(need, SS_SIZE);     /* the pages move over this range */
+    size_t last = last_part(g);
+
     if (!to)
         return NULL;
     if (!address_reserve((uintptr_t)to, need)) {
@@ -414,12 +450,15 @@ static void *move(struct huge *g, size_t need, uint64_t start)
         return NULL;
     }
     set_units(p, 0, g->bytes, 0);
-    if (!move_content(g, to, need)) {
-        /* The kernel may have unmapped `to` before it failed, and another may have mapped something there:
-         * if it is still ours it stays so, without a page in it. */
+    if (!os_move(p + last, g->bytes - last, to + last, need - last)) {
+        /* The kernel may have unmapped that range before it failed, and another may have mapped something there: if
+         * it is still ours it stays so, without a page in it. */
+        if (last)
+            os_unmap(to, last);
         set_units(p, 0, g->bytes, (uintptr_t)g | UNIT_HUGE);
         return NULL;
     }
+    copy_parts(g, to);
     lock_take(&huge_lock, hak_my_slot());
     g->base = to;
     set_units(to, 0, need, (uintptr_t)g | UNIT_HUGE);
@@ -486,22 +525,22 @@ size_t huge_purge(uint32_t now_ms, uint32_t age_ms)
     return bytes;
 }
 
-/* The lists are made again from the states; a mapping in CACHED whose free had not come as far as
- * the list is found as well. */
+/* The lists are made again from the states. */
 void huge_after_fork(const void *self)
 {
     if (!lock_after_fork(&huge_lock, self))
         return;
     cached = unused = NULL;
     cached_bytes = 0;
+    cuts_all = 0;
     for (struct huge *g = all; g; g = g->all) {
         uint32_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
+        cuts_all += g->base ? g->cuts : 0;
         if (state == HUGE_CACHED && g->base) {
             g->next = cached;
             cached = g;
             cached_bytes += g->bytes;
         } else if (state == HUGE_UNUSED) {
-            g->cuts = 0;                                /* it was being put together */
             g->next = unused;
             unused = g;
         }

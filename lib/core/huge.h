@@ -19,8 +19,8 @@ size_t huge_bytes(const void *p);
 /* Frees the block; what it held.  0: as above, nothing done. */
 size_t huge_give(void *p);
 
-/* Makes the block n bytes long, moving its pages where it has to, not their content (but for a block that was made
- * of several: huge.c).  The block's new address and its *old and *bytes; NULL: no memory, and it is as it was. */
+/* Makes the block n bytes long; where it has to move, its pages do, not their content (but for a block that was made
+ * of several: huge.c).  The block's new address and its *old and *bytes; NULL: it can't, and it is as it was. */
 void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes);
 
 void huge_cache_limit(size_t bytes);                    /* os.huge_cache */
