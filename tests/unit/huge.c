@@ -1,6 +1,7 @@
 /* huge.c: the huge tier: what is cached, for whom and how long; resizing keeps the content; every byte
  * mapped is counted; by threads, and in children of forks. */
 #include <sys/mman.h>
+#include <sys/time.h>
 #include "tests/unit/forbid.h"
 #include "tests/unit/interleave.h"
 #include "lib/core/address.h"
@@ -564,6 +565,98 @@ static void test_fork(void)
     nothing_left("in the parent");
 }
 
+/* A signal handler forks, in the middle of whatever this thread does, while another may hold the lock; the child goes
+ * on with that, and then takes more blocks than there are lists for them to be in twice. */
+static volatile sig_atomic_t in_handlers_child, handler_forks, handler_bad;
+static long handler_forks_most;
+
+static void fork_here(int sig)
+{
+    int status;
+
+    (void)sig;
+    if (in_handlers_child || handler_forks == handler_forks_most)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        in_handlers_child = 1;
+        signal(SIGALRM, SIG_DFL);
+        alarm(3);
+        huge_after_fork(&my_slot);
+        return;
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    handler_forks++;
+    handler_bad += status != 0;
+}
+
+static int own_blocks(void)
+{
+    char *p[12];
+    bool zero;
+
+    for (size_t i = 0; i < 12; i++)
+        fill(p[i] = take((2 + i % 4) * MIB, 1, &zero), 2 * MIB, i << 32);
+    for (size_t i = 0; i < 12; i++)
+        if (!filled(p[i], 2 * MIB, i << 32) || !huge_give(p[i]))
+            return 0;
+    return 1;
+}
+
+/* Holds the lock for long, while it unmaps. */
+static void *purges(void *arg)
+{
+    bool zero;
+
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        char *p = take(8 * MIB, 1, &zero);
+        fill(p, 8 * MIB, 8);
+        huge_give(p);
+        huge_purge(0, 0);
+    }
+    return NULL;
+}
+
+static void test_fork_in_handler(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip("forks in a signal handler: a sanitizer puts signals off");
+    return;
+#endif
+    handler_forks_most = count_of("HAK_FORKS", 100, 1000);
+    struct sigaction act = { .sa_handler = fork_here, .sa_flags = SA_RESTART };
+    struct itimerval often = { { 0, 1100 }, { 0, 1100 } }, never = { { 0, 0 }, { 0, 0 } };
+    sigset_t alarms;
+    pthread_t t;
+    bool zero;
+
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &alarms, NULL);
+    atomic_store(&stop, false);
+    il_threads = true;
+    pthread_create(&t, NULL, purges, NULL);
+    sigaction(SIGALRM, &act, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+    while (handler_forks < handler_forks_most) {
+        char *p = take(3 * MIB, 1, &zero), *q = take(2 * MIB, 1, &zero);
+        huge_give(p);
+        huge_give(q);
+        if (in_handlers_child)
+            _exit(!own_blocks() || faults_taken());
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    signal(SIGALRM, SIG_DFL);
+    atomic_store(&stop, true);
+    pthread_join(t, NULL);
+    is(handler_bad, 0, "%ld children of a handler in the middle of it: no block is another's, or in two lists",
+       handler_forks_most);
+    nothing_left("in their parent");
+}
+
 int main(void)
 {
     hak_my_slot_hook = slot_of_thread;
@@ -580,5 +673,6 @@ int main(void)
     test_resize();
     test_many();
     test_fork();
+    test_fork_in_handler();
     return tap_done();
 }
