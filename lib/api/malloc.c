@@ -9,11 +9,11 @@
 
 #define MIN_ALIGN 16
 
-hak_export void *HAK_API(malloc)(size_t n);
+hak_export hak_hot void *HAK_API(malloc)(size_t n);
 hak_export void *HAK_API(calloc)(size_t count, size_t size);
 hak_export void *HAK_API(realloc)(void *p, size_t n);
 hak_export void *HAK_API(reallocarray)(void *p, size_t count, size_t size);
-hak_export void HAK_API(free)(void *p);
+hak_export hak_hot void HAK_API(free)(void *p);
 hak_export void HAK_API(free_sized)(void *p, size_t size);
 hak_export void HAK_API(free_aligned_sized)(void *p, size_t alignment, size_t size);
 hak_export int HAK_API(posix_memalign)(void **out, size_t align, size_t n);
