@@ -43,11 +43,12 @@ void front_fork_child(void)
         return;
     }
     os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
-    heap_fill_offsets(h);
-    if (h->cold.saved_valid)
+    if (h->cold.saved_valid) {
+        heap_fill_offsets(h);
         h->hot = h->cold.saved;
-    else
+    } else {
         heap_reset_hot(h);
+    }
     h->cold.saved_valid = false;
     forget_orders(h);
 }
