@@ -47,7 +47,7 @@ const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap)
 
 int whole_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err)
 {
-    int code = shm_snapshot(seg, snap, err);
+    int code = shm_snapshot_sums(seg, snap, err);
     if (code || !(*snap)->torn)
         return code;
     shm_snap_free(*snap);

@@ -26,7 +26,7 @@ static json_t *row_of(const struct shm_proc *proc)
     struct shm_snap *snap = NULL;
     json_t *row = json_pack("{s:o, s:s, s:I}", "pid", pid_or_null(proc->pid), "comm", proc->comm,
                             "uid", (json_int_t)proc->uid);
-    if (!shm_attach(proc, &seg, &err) && !shm_snapshot(seg, &snap, &err)) {
+    if (!shm_attach(proc, &seg, &err) && !shm_snapshot_sums(seg, &snap, &err)) {
         put_figures(row, seg, snap);
     } else {
         json_object_set_new(row, "state", json_string("unreadable"));

@@ -115,7 +115,7 @@ static void put_state(json_t *out, const struct shm_seg *seg, const struct shm_s
 static int stats(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
     struct shm_snap *snap;
-    int code = shm_snapshot(seg, &snap, err);
+    int code = shm_snapshot_sums(seg, &snap, err);
     if (code)
         return code;
     put_state(out, seg, snap);

@@ -24,7 +24,7 @@ static int trace(const struct call *call, struct shm_seg *seg, json_t *out, stru
     struct shm_snap *snap;
     size_t most = call->count && call->count < HAK_TRACE_RECORDS ? call->count : HAK_TRACE_RECORDS;
     struct hak_trace_record *records = calloc(most, sizeof *records);
-    int code = records ? shm_snapshot(seg, &snap, err) : shm_fail(err, SHM_EIO, "out of memory");
+    int code = records ? shm_snapshot_sums(seg, &snap, err) : shm_fail(err, SHM_EIO, "out of memory");
     if (!code) {
         json_t *list = json_array();
         size_t count = shm_trace(seg, records, most);

@@ -144,7 +144,7 @@ static int watch_items(const struct call *call, const struct shm_seg *seg,
                        const struct items *items, struct shm_error *err)
 {
     struct shm_snap *from, *to;
-    int code = shm_snapshot(seg, &from, err);
+    int code = shm_snapshot_sums(seg, &from, err);
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);
     if (!call->json && !code)
@@ -158,7 +158,7 @@ static int watch_items(const struct call *call, const struct shm_seg *seg,
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
         if (!shm_alive(seg)) {
             code = shm_fail(err, SHM_EGONE, "the process has ended");
-        } else if (!(code = shm_snapshot(seg, &to, err))) {
+        } else if (!(code = shm_snapshot_sums(seg, &to, err))) {
             (call->json ? print_json : print_line)(items, from, to);
             shm_snap_free(from);
             from = to;

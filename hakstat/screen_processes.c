@@ -58,7 +58,7 @@ static void take(struct watched *w, const struct shm_proc *proc)
     w->proc = *proc;
     if (w->seg == NULL && shm_attach(proc, &w->seg, &err) != SHM_OK)
         w->seg = NULL;
-    if (w->seg != NULL && shm_snapshot(w->seg, &snap, &err) == SHM_OK) {
+    if (w->seg != NULL && shm_snapshot_sums(w->seg, &snap, &err) == SHM_OK) {
         shm_snap_free(w->before);
         w->before = w->now;
         w->now = snap;

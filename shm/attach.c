@@ -66,38 +66,48 @@ static void guard(bool on)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Each word is read before what is read next (acquire), and written after what was written before
- * (release): these pair with the library's release and acquire. */
-bool shm_copy_out(void *dst, const void *src, size_t len)
+bool shm_guarded(void (*access)(void *), void *arg)
 {
-    uint64_t *to = dst;
-    const uint64_t *from = src;
     install_guard();
     if (sigsetjmp(cut_off, 0)) {
         guard(false);
         return false;
     }
     guard(true);
-    for (size_t i = 0; i < len / 8; i++)
-        to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
+    access(arg);
     guard(false);
     return true;
 }
 
+struct copy {
+    uint64_t       *to;
+    const uint64_t *from;
+    size_t          words;
+};
+
+static void load(void *copy)
+{
+    const struct copy *c = copy;
+    for (size_t i = 0; i < c->words; i++)
+        c->to[i] = shm_word(&c->from[i]);
+}
+
+/* Written after what was written before: this pairs with the library's acquire. */
+static void store(void *copy)
+{
+    const struct copy *c = copy;
+    for (size_t i = 0; i < c->words; i++)
+        __atomic_store_n(&c->to[i], c->from[i], __ATOMIC_RELEASE);
+}
+
+bool shm_copy_out(void *dst, const void *src, size_t len)
+{
+    return shm_guarded(load, &(struct copy){ dst, src, len / 8 });
+}
+
 bool shm_copy_in(void *dst, const void *src, size_t len)
 {
-    uint64_t *to = dst;
-    const uint64_t *from = src;
-    install_guard();
-    if (sigsetjmp(cut_off, 0)) {
-        guard(false);
-        return false;
-    }
-    guard(true);
-    for (size_t i = 0; i < len / 8; i++)
-        __atomic_store_n(&to[i], from[i], __ATOMIC_RELEASE);
-    guard(false);
-    return true;
+    return shm_guarded(store, &(struct copy){ dst, src, len / 8 });
 }
 
 /* ---- Opening ------------------------------------------------------------------------------- */

@@ -25,6 +25,17 @@ bool shm_same_process(int pid, uint64_t start_time);
 /* Inode of our own pid namespace. */
 uint64_t shm_own_pid_ns(void);
 
+/* Calls access(arg), which may read a mapping of a segment.  False: the file was cut off under it and
+ * access() left in the middle, so it may hold nothing that would have to be given back. */
+bool shm_guarded(void (*access)(void *), void *arg);
+
+/* A word of a mapping, inside of shm_guarded.  It is read before what is read next: this pairs with the
+ * library's release. */
+static inline uint64_t shm_word(const uint64_t *at)
+{
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
 /* Copies len bytes (a multiple of 8; both sides aligned) out of or into a mapping of a segment, one
  * atomic 8-byte access each.  False: the file was cut off under us. */
 bool shm_copy_out(void *dst, const void *src, size_t len);

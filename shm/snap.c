@@ -17,9 +17,9 @@ static const char *const call_names[] = {
     "realloc_in_place",
 };
 enum { ALLOCS = 3, FREES = 4, CALLS = ALLOCS + FREES + 1 };
-enum { LARGE_ALLOC, LARGE_FREE, HUGE_ALLOC, HUGE_FREE, BYTES };
+enum { LARGE_ALLOC, HUGE_ALLOC, LARGE_FREE, HUGE_FREE, BYTES };
 static const char *const byte_names[BYTES] = {
-    "large_alloc_bytes", "large_free_bytes", "huge_alloc_bytes", "huge_free_bytes",
+    "large_alloc_bytes", "huge_alloc_bytes", "large_free_bytes", "huge_free_bytes",
 };
 enum { ASKED, GIVEN };
 static const char *const sample_names[] = { "sampled_request_bytes", "sampled_block_bytes" };
@@ -74,52 +74,71 @@ static const uint8_t *slot_source(const struct shm_seg *seg, unsigned slot)
 
 static uint8_t *slot_copy(const struct shm_snap *snap, unsigned slot)
 {
-    return snap->slot_bytes + (size_t)slot * snap->seg->header.slot_stride;
+    return snap->slot_bytes + (size_t)slot * snap->slot_step;
 }
 
-/* A slot with its walk: where that changed meanwhile, the copy's walk_seq says so by being odd. */
-static bool copy_slot(const struct shm_snap *snap, unsigned slot)
+/* How many values of a slot a descriptor stands for, and how far apart they are. */
+static unsigned values_of(const struct shm_seg *seg, const struct hak_stat_desc *d, size_t *step)
 {
-    uint8_t *to = slot_copy(snap, slot);
+    if (!d || d->scope == HAK_SCOPE_GLOBAL)
+        return 0;
+    *step = d->scope == HAK_SCOPE_HIST ? 8 : d->stride;
+    return d->scope == HAK_SCOPE_HIST ? HAK_HIST_BUCKETS : d->scope == HAK_SCOPE_THREAD ? 1 : seg->bin_count;
+}
+
+/* Reads one counter of a slot: onto the sums, and into the slot's copy where there is one. */
+static void read_counter(const struct shm_snap *snap, unsigned slot, const struct hak_stat_desc *d)
+{
+    size_t step = 0, at = d ? d->offset : 0;
     const uint8_t *from = slot_source(snap->seg, slot);
-    struct hak_slot *head = (struct hak_slot *)to, again;
-    if (!shm_copy_out(to, from, snap->seg->header.slot_stride)
-        || !shm_copy_out(&again, from, sizeof again))
-        return false;
-    if (again.walk_seq != head->walk_seq)
-        head->walk_seq |= 1;
-    return true;
+    uint8_t *to = snap->sums_only ? NULL : slot_copy(snap, slot);
+    for (unsigned left = values_of(snap->seg, d, &step); left; left--, at += step) {
+        uint64_t value = shm_word((const uint64_t *)(from + at));
+        snap->slot_sums[at / 8] += value;
+        if (to)
+            *(uint64_t *)(to + at) = value;
+    }
 }
 
-/* Reads one counter of all slots again. */
-static bool copy_stat(const struct shm_snap *snap, const struct hak_stat_desc *d)
+/* All of a slot.  Where its walk changed meanwhile, the copy's walk_seq says so by being odd. */
+static void read_slot(const struct shm_snap *snap, unsigned slot)
 {
-    if (!d)
-        return true;
-    unsigned rows = d->scope == HAK_SCOPE_BIN ? snap->seg->bin_count : 1;
+    const struct hak_slot *from = (const struct hak_slot *)slot_source(snap->seg, slot);
+    struct hak_slot *head = (struct hak_slot *)slot_copy(snap, slot);
+    for (size_t i = 0; i < sizeof *head / 8; i++)
+        ((uint64_t *)head)[i] = shm_word((const uint64_t *)from + i);
+    for (unsigned i = 0; i < snap->seg->stat_count; i++)
+        read_counter(snap, slot, &snap->seg->stats[i]);
+    if (__atomic_load_n(&from->walk_seq, __ATOMIC_ACQUIRE) != head->walk_seq)
+        head->walk_seq |= 1;
+}
+
+/* The same counters of all slots once more, slot by slot, since what a slot has lies together. */
+static void read_again(const struct shm_snap *snap, const struct hak_stat_desc *const *stats, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        size_t step = 0, at = stats[i] ? stats[i]->offset : 0;
+        for (unsigned left = values_of(snap->seg, stats[i], &step); left; left--, at += step)
+            snap->slot_sums[at / 8] = 0;
+    }
     for (unsigned slot = 0; slot < snap->slot_count; slot++)
-        for (unsigned row = 0; row < rows; row++) {
-            size_t at = d->offset + (size_t)row * d->stride;
-            if (!shm_copy_out(slot_copy(snap, slot) + at, slot_source(snap->seg, slot) + at, 8))
-                return false;
-        }
-    return true;
+        for (unsigned i = 0; i < count; i++)
+            read_counter(snap, slot, stats[i]);
 }
 
 /* What is live are the allocations less the frees.  Both are read a second time, right after one another and
  * the allocations last, so that little comes in between. */
-static bool copy_slots_once(struct shm_snap *snap)
+static void read_slots(void *arg)
 {
+    const struct shm_snap *snap = arg;
     const struct shm_seg *seg = snap->seg;
-    bool whole = true;
-    for (unsigned slot = 0; whole && slot < snap->slot_count; slot++)
-        whole = copy_slot(snap, slot);
-    for (unsigned i = ALLOCS; whole && i < ALLOCS + FREES; i++)
-        whole = copy_stat(snap, seg->calls[i]);
-    whole = whole && copy_stat(snap, seg->bytes[LARGE_FREE]) && copy_stat(snap, seg->bytes[HUGE_FREE]);
-    for (unsigned i = 0; whole && i < ALLOCS; i++)
-        whole = copy_stat(snap, seg->calls[i]);
-    return whole && copy_stat(snap, seg->bytes[LARGE_ALLOC]) && copy_stat(snap, seg->bytes[HUGE_ALLOC]);
+    memset(snap->slot_sums, 0, seg->header.slot_stride);
+    for (unsigned slot = 0; slot < snap->slot_count; slot++)
+        read_slot(snap, slot);
+    read_again(snap, seg->calls + ALLOCS, FREES);
+    read_again(snap, seg->bytes + LARGE_FREE, 2);
+    read_again(snap, seg->calls, ALLOCS);
+    read_again(snap, seg->bytes + LARGE_ALLOC, 2);
 }
 
 static long times_put_off_cpu(void)
@@ -134,7 +153,7 @@ static bool copy_slots(struct shm_snap *snap)
 {
     for (int tries = 1;; tries++) {
         long before = times_put_off_cpu();
-        if (!copy_slots_once(snap))
+        if (!shm_guarded(read_slots, snap))
             return false;
         if (times_put_off_cpu() == before || tries == SLOTS_TRIES)
             return true;
@@ -161,7 +180,7 @@ static int fill(struct shm_snap *snap, struct shm_error *err)
         if (snap->slot_bytes && count <= snap->slot_count)
             break;
         free(snap->slot_bytes);
-        snap->slot_bytes = calloc(count + 1u, seg->header.slot_stride);
+        snap->slot_bytes = calloc(count + 1u, snap->slot_step);
         snap->slot_count = count;
         if (!snap->slot_bytes)
             return shm_fail(err, SHM_EIO, "out of memory");
@@ -176,14 +195,17 @@ static int fill(struct shm_snap *snap, struct shm_error *err)
     return SHM_OK;
 }
 
-int shm_snapshot(const struct shm_seg *seg, struct shm_snap **result, struct shm_error *err)
+static int take(const struct shm_seg *seg, bool sums_only, struct shm_snap **result, struct shm_error *err)
 {
     struct shm_snap *snap = calloc(1, sizeof *snap);
-    if (!snap || !(snap->state_bytes = calloc(1, seg->header.state_size))) {
-        free(snap);
+    if (!snap || !(snap->state_bytes = calloc(1, seg->header.state_size))
+        || !(snap->slot_sums = calloc(1, seg->header.slot_stride))) {
+        shm_snap_free(snap);
         return shm_fail(err, SHM_EIO, "out of memory");
     }
     snap->seg = seg;
+    snap->sums_only = sums_only;
+    snap->slot_step = sums_only ? sizeof(struct hak_slot) : seg->header.slot_stride;
     snap->time_ns = shm_clock_ns(CLOCK_REALTIME);
     snap->boot_ns = shm_clock_ns(CLOCK_BOOTTIME);
     int code = fill(snap, err);
@@ -195,12 +217,23 @@ int shm_snapshot(const struct shm_seg *seg, struct shm_snap **result, struct shm
     return SHM_OK;
 }
 
+int shm_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err)
+{
+    return take(seg, false, snap, err);
+}
+
+int shm_snapshot_sums(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err)
+{
+    return take(seg, true, snap, err);
+}
+
 void shm_snap_free(struct shm_snap *snap)
 {
     if (!snap)
         return;
     free(snap->state_bytes);
     free(snap->slot_bytes);
+    free(snap->slot_sums);
     free(snap);
 }
 
@@ -221,12 +254,9 @@ static uint64_t word(const uint8_t *bytes)
 /* At `off` in one slot, or in all of them together. */
 static uint64_t slot_word(const struct shm_snap *snap, unsigned slot, size_t off)
 {
-    if (slot != SHM_ALL)
-        return slot < snap->slot_count ? word(slot_copy(snap, slot) + off) : 0;
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < snap->slot_count; i++)
-        sum += word(slot_copy(snap, i) + off);
-    return sum;
+    if (slot == SHM_ALL)
+        return snap->slot_sums[off / 8];
+    return slot < snap->slot_count && !snap->sums_only ? word(slot_copy(snap, slot) + off) : 0;
 }
 
 uint64_t shm_global(const struct shm_snap *snap, const struct hak_stat_desc *stat)
@@ -278,9 +308,9 @@ static uint64_t tier_bytes(const struct shm_snap *snap, unsigned slot, unsigned 
 {
     if (cls != HAK_CLASS_LARGE && cls != HAK_CLASS_HUGE)
         return 0;
-    const struct hak_stat_desc *const *bytes =
-        &snap->seg->bytes[cls == HAK_CLASS_LARGE ? LARGE_ALLOC : HUGE_ALLOC];
-    return minus(shm_thread(snap, slot, bytes[0]), shm_thread(snap, slot, bytes[1]));
+    bool huge = cls == HAK_CLASS_HUGE;
+    return minus(shm_thread(snap, slot, snap->seg->bytes[huge ? HUGE_ALLOC : LARGE_ALLOC]),
+                 shm_thread(snap, slot, snap->seg->bytes[huge ? HUGE_FREE : LARGE_FREE]));
 }
 
 /* Live blocks waste as the sampled ones do. */

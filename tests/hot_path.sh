@@ -1,5 +1,5 @@
-# hot_path.sh: the budgets stated in lib/front/heap.h, held against the compiled library, and what
-# malloc, a touch and free cost together in a program.
+# hot_path.sh: the budgets stated in lib/front/heap.h, held against the compiled library, what malloc, a touch
+# and free cost together in a program, and what each thread adds to a look from outside.
 . "$(dirname "$0")/tap.sh"
 need objdump binutils
 need valgrind valgrind
@@ -14,7 +14,7 @@ fi
 plain=$HAK_BUILD/tests/plain
 mkdir -p "$plain" &&
     (cd "$plain" && { [ -e Makefile ] || "$HAK_SRC/configure" -q --disable-hakstat CFLAGS='-O2 -g'; } &&
-        make -s libhakmem.la) >"$tmp/build" 2>&1
+        make -s libhakmem.la hakctl/hakctl) >"$tmp/build" 2>&1
 ok 'the library builds as it is installed' test -e "$plain/.libs/libhakmem.so" || diag "$(tail -n 5 "$tmp/build")"
 lib=$plain/.libs/libhakmem.so
 
@@ -52,4 +52,27 @@ instructions() {
 first=$(instructions 100000) second=$(instructions 1100000)
 ok "malloc, touch and free of 16 bytes take at most 50 instructions, loop and PLT included (they take $(
     awk "BEGIN { print ($second - $first) / 1000000 }"))" test $((second - first)) -le 50000000
+
+# `hakctl stats` is to take less than 10 ms with a thousand threads: at most 30,000 instructions for each, which
+# were 107,000 once.  As if nobody had taken its CPU from it, since it would look again then.
+cat >"$tmp/undisturbed.c" <<'C'
+int getrusage(int who, void *usage);
+int getrusage(int who, void *usage)
+{
+    (void)who, (void)usage;
+    return -1;
+}
+C
+${CC:-gcc} -shared -fPIC -o "$tmp/undisturbed.so" "$tmp/undisturbed.c"
+look() {
+    rm -f "$tmp/pid"
+    in_background "$HAK_BUILD/tests/fixture_segment" threads="$1" >"$tmp/pid"
+    wait_until test -s "$tmp/pid" || bail "fixture_segment threads=$1 did not start"
+    LD_PRELOAD=$tmp/undisturbed.so valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        "$plain/hakctl/hakctl" -p "$(cat "$tmp/pid")" stats 2>&1 | sed -n 's/.*Collected : //p'
+}
+few=$(look 4) many=$(look 64)
+each=$(((many - few) / 60))
+ok "a look at the figures takes at most 30,000 instructions for each thread (it takes $each)" \
+    test "$few" -gt 0 -a "$each" -gt 0 -a "$each" -le 30000
 done_testing

@@ -110,6 +110,25 @@ static void test_sums(void)
     is(shm_total(snap, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 42, "a total");
     is(shm_total(snap, NULL), 0, "a counter that isn't there");
     is(shm_thread(snap, 3, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 0, "a slot that isn't there");
+    /* Without the single slots. */
+    struct shm_snap *sums;
+    unsigned differ = 0;
+    is(shm_snapshot_sums(seg, &sums, &err), 0, "a snapshot of the sums");
+    is(sums->threads, 3, "three threads");
+    is(shm_slot(sums, 1)->tid, shm_slot(snap, 1)->tid, "it has the head of a slot");
+    is(shm_thread(sums, 1, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 0, "and no counter of one");
+    for (unsigned i = 0; i < seg->stat_count; i++) {
+        uint64_t a[HAK_HIST_BUCKETS], b[HAK_HIST_BUCKETS];
+        for (unsigned bin = 0; bin < seg->bin_count; bin++)
+            differ += shm_bin(sums, SHM_ALL, &seg->stats[i], bin) != shm_bin(snap, SHM_ALL, &seg->stats[i], bin);
+        shm_hist(sums, SHM_ALL, &seg->stats[i], a);
+        shm_hist(snap, SHM_ALL, &seg->stats[i], b);
+        differ += memcmp(a, b, sizeof a) || shm_total(sums, &seg->stats[i]) != shm_total(snap, &seg->stats[i]);
+    }
+    is(differ, 0, "all slots together are the same as in a whole snapshot");
+    shm_sum_bin(sums, SHM_ALL, 2, &s);
+    is(s.live, 26 * 6 + 4, "all slots: worked out as there");
+    shm_snap_free(sums);
     shm_snap_free(snap);
 
     /* Read in the middle of things: more frees than allocations. */
