@@ -28,6 +28,11 @@ for f in malloc free; do
     ok "$f keeps to its budget of $stated instructions (it takes $(to_ret $f))" test "$(to_ret $f)" -le "${stated:-0}"
     unlike "$(code $f | sed '/ret/q')" 'call|lock |push|xchg' "$f calls nothing, locks nothing and saves no register on its hot path"
 done
+# From the target of the jump over L0 to the next return: the way through L1.
+way=$(code malloc | tr -d : | awk '!to && ($2 == "js" || $2 == "jb") { to = $3 } $1 == to { on = 1 } on && /ret/ { print to, $1; exit }')
+way=${way:-0 40}                                       # not found
+ok "the way of malloc through L1 lies in one cache line (from and to $way)" \
+    test $((16#${way% *} / 64)) -eq $((16#${way#* } / 64))
 like "$(code dlopen | grep -vE 'nop|endbr')" 'jmp +\*' 'dlopen leaves for the real one by a jump'
 unlike "$(code dlopen)" 'call +\*' 'and never calls it'
 

@@ -10,6 +10,8 @@
 
 #define likely(x)    __builtin_expect(!!(x), 1)
 #define unlikely(x)  __builtin_expect(!!(x), 0)
+#define often(x)     __builtin_expect_with_probability(!!(x), 1, 0.7)   /* yet the other way is hot, too */
+#define hak_opaque(x) __asm__("" : "+r"(x))     /* keeps x in a register, however the compiler could have it again */
 #define hak_cold     __attribute__((cold, noinline))
 #define hak_inline   static inline __attribute__((always_inline))
 #define hak_export   __attribute__((visibility("default")))
