@@ -261,15 +261,28 @@ static void *copy_table(int fd, uint64_t off, unsigned count, unsigned size, siz
     return rows;
 }
 
-static bool stat_fits(const struct hak_seg_header *h, const struct hak_stat_desc *d)
+unsigned shm_values(unsigned bins, const struct hak_stat_desc *d, size_t *step)
 {
+    *step = d->scope == HAK_SCOPE_HIST ? 8 : d->stride;
+    return d->scope == HAK_SCOPE_HIST ? HAK_HIST_BUCKETS
+         : d->scope == HAK_SCOPE_BIN || d->scope == HAK_SCOPE_WALK ? bins : 1;
+}
+
+/* Whether its values lie where they must, and a slot has room for them among those of the counters before it:
+ * a table that names the same words again and again would keep its readers busy for hours. */
+static bool stat_fits(const struct hak_seg_header *h, const struct hak_stat_desc *d, uint64_t *room)
+{
+    size_t step;
+    uint64_t values = shm_values(h->bin_count, d, &step);
     uint64_t base = d->scope == HAK_SCOPE_GLOBAL ? h->state_size : h->slot_stride;
-    uint64_t last = d->offset + (uint64_t)8;
-    if (d->scope == HAK_SCOPE_HIST)
-        last = d->offset + (uint64_t)8 * HAK_HIST_BUCKETS;
-    else if ((d->scope == HAK_SCOPE_BIN || d->scope == HAK_SCOPE_WALK) && h->bin_count)
-        last += (uint64_t)d->stride * (h->bin_count - 1);
-    return d->scope <= HAK_SCOPE_WALK && d->offset % 8 == 0 && d->stride % 8 == 0 && last <= base;
+    if (d->scope > HAK_SCOPE_WALK || d->offset % 8 || step % 8 || !values
+        || d->offset + (values - 1) * step + 8 > base)
+        return false;
+    if (d->scope == HAK_SCOPE_GLOBAL)
+        return true;
+    bool fits = values <= *room;
+    *room -= fits ? values : 0;
+    return fits;
 }
 
 /* Copies all tables; drops what lies outside. */
@@ -290,10 +303,11 @@ static int read_tables(struct shm_seg *seg, struct shm_error *err)
         if (k->name[0] && k->index < HAK_VALUES_MAX)
             seg->knobs[seg->knob_count++] = *k;
     }
+    uint64_t room = h->slot_stride / 8;
     for (unsigned i = 0; i < h->stat_count; i++) {
         struct hak_stat_desc *s = &seg->stats[i];
         END(s->name), END(s->unit), END(s->help);
-        if (s->name[0] && stat_fits(h, s))
+        if (s->name[0] && stat_fits(h, s, &room))
             seg->stats[seg->stat_count++] = *s;
     }
     seg->bin_count = h->bin_count;

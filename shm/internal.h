@@ -42,6 +42,9 @@ bool shm_copy_out(void *dst, const void *src, size_t len);
 bool shm_copy_in(void *dst, const void *src, size_t len);
 int  shm_cut_off(struct shm_error *err);     /* the error for that */
 
+/* How many values a counter has in the state or in each slot, and how many bytes lie from one to the next. */
+unsigned shm_values(unsigned bins, const struct hak_stat_desc *d, size_t *step);
+
 /* Looks up the descriptors that sums need, once the tables are there. */
 void shm_find_known(struct shm_seg *seg);
 

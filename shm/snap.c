@@ -77,13 +77,17 @@ static uint8_t *slot_copy(const struct shm_snap *snap, unsigned slot)
     return snap->slot_bytes + (size_t)slot * snap->slot_step;
 }
 
-/* How many values of a slot a descriptor stands for, and how far apart they are. */
-static unsigned values_of(const struct shm_seg *seg, const struct hak_stat_desc *d, size_t *step)
+/* How many values of a slot a counter has; `step`: the bytes from one to the next. */
+static unsigned values_of(const struct shm_snap *snap, const struct hak_stat_desc *d, size_t *step)
 {
-    if (!d || d->scope == HAK_SCOPE_GLOBAL)
-        return 0;
-    *step = d->scope == HAK_SCOPE_HIST ? 8 : d->stride;
-    return d->scope == HAK_SCOPE_HIST ? HAK_HIST_BUCKETS : d->scope == HAK_SCOPE_THREAD ? 1 : seg->bin_count;
+    return d && d->scope != HAK_SCOPE_GLOBAL ? shm_values(snap->seg->bin_count, d, step) : 0;
+}
+
+static void forget_sum(const struct shm_snap *snap, const struct hak_stat_desc *d)
+{
+    size_t step = 0, at = d ? d->offset : 0;
+    for (unsigned left = values_of(snap, d, &step); left; left--, at += step)
+        snap->slot_sums[at / 8] = 0;
 }
 
 /* Reads one counter of a slot: onto the sums, and into the slot's copy where there is one. */
@@ -92,7 +96,7 @@ static void read_counter(const struct shm_snap *snap, unsigned slot, const struc
     size_t step = 0, at = d ? d->offset : 0;
     const uint8_t *from = slot_source(snap->seg, slot);
     uint8_t *to = snap->sums_only ? NULL : slot_copy(snap, slot);
-    for (unsigned left = values_of(snap->seg, d, &step); left; left--, at += step) {
+    for (unsigned left = values_of(snap, d, &step); left; left--, at += step) {
         uint64_t value = shm_word((const uint64_t *)(from + at));
         snap->slot_sums[at / 8] += value;
         if (to)
@@ -116,11 +120,8 @@ static void read_slot(const struct shm_snap *snap, unsigned slot)
 /* The same counters of all slots once more, slot by slot, since what a slot has lies together. */
 static void read_again(const struct shm_snap *snap, const struct hak_stat_desc *const *stats, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
-        size_t step = 0, at = stats[i] ? stats[i]->offset : 0;
-        for (unsigned left = values_of(snap->seg, stats[i], &step); left; left--, at += step)
-            snap->slot_sums[at / 8] = 0;
-    }
+    for (unsigned i = 0; i < count; i++)
+        forget_sum(snap, stats[i]);
     for (unsigned slot = 0; slot < snap->slot_count; slot++)
         for (unsigned i = 0; i < count; i++)
             read_counter(snap, slot, stats[i]);

@@ -59,6 +59,14 @@ static void offsets(struct fixture *f)
     for (int i = 0; i < 128; i++)
         f->head.stat[i].offset = UINT32_MAX - 7;
 }
+static void overlap(struct fixture *f)         /* more values than a slot has words */
+{
+    for (int i = 0; i < 128; i++) {
+        f->head.stat[i] = f->head.stat[0];
+        snprintf(f->head.stat[i].name, sizeof f->head.stat[i].name, "counter%d", i);
+    }
+    f->head.header.stat_count = 128;
+}
 static void no_map(struct fixture *f)
 {
     f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
@@ -96,7 +104,7 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "control", control }, { "stride", stride }, { "slots_max", slots_max },
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
-    { "pool_law", pool_law }, { "offsets", offsets }, { "no_map", no_map },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "overlap", overlap }, { "no_map", no_map },
     { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
     { "cut", cut }, { "name_twice", name_twice },
 };

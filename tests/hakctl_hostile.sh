@@ -2,6 +2,7 @@
 # right exit code each time, never a crash, and never another's figures for somebody's own.
 . "$(dirname "$0")/alone.sh"
 . "$(dirname "$0")/tap.sh"
+need jq jq
 need python3 python3
 
 fixture=$HAK_BUILD/tests/fixture_segment
@@ -90,6 +91,10 @@ start corrupt=offsets
 run "$hakctl" stats
 is "$code|$(sed -n 4p <<<"$out")" '0|C0           8              0              0           0              0           -      -      -      -' \
     'counters outside of the file are none'
+stop $pid
+start corrupt=overlap
+run "$hakctl" -j stats
+is "$code|$(jq '.counters | length | . > 0 and . < 128' <<<"$out")" '0|true' 'no more counters than a slot has room for'
 stop $pid
 start corrupt=seq busy=1
 torn='its state page is being written all the time'
