@@ -15,13 +15,13 @@ function field(i,   s) {
 }
 function roff(s) {
     gsub(/\\/, "\\e", s)
-    return s ~ /^[.']/ ? "\\\&" s : s
+    return s ~ /^[.']/ ? "\\&" s : s
 }
 # Arguments of a macro: a delimiter that stands alone is one too.
 function args(s,   word, n, i, text) {
     n = split(roff(s), word, " ")
     for (i = 1; i <= n; i++)
-        text = text (i > 1 ? " " : "") (word[i] ~ /^[][.,:;()?!|]$/ ? "\\&" : "") word[i]
+        text = text (i > 1 ? " " : "") (word[i] ~ /^[].,:;()?!|[]$/ ? "\\&" : "") word[i]
     return text
 }
 # Text as mdoc wants it: a sentence begins a line, and no line is longer than 79 bytes.

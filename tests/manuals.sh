@@ -16,6 +16,20 @@ for page in $pages; do
     done
 done
 
+# A machine's awk may be any of these.
+need mawk mawk
+need gawk gawk
+need original-awk original-awk
+need busybox busybox
+${CC:-gcc} -E -P -x c "-I$HAK_SRC" "$HAK_SRC/man/tables.h" >"$tmp/rows"
+for page in hakmem.7 hakmem-probes.7 hakstat.1; do
+    fill() { "$@" -v libdir=/lib -f "$HAK_SRC/man/tables.awk" "$tmp/rows" "$HAK_SRC/man/$page.in" 2>&1; }
+    fill mawk >"$tmp/page"
+    for awk in gawk original-awk 'busybox awk'; do
+        ok "$page as $awk makes it" cmp "$tmp/page" <(fill $awk)
+    done
+done
+
 text() { mandoc -Tascii -Owidth=72 "$1" | sed 's/.\x08//g' | tr -s ' \n' ' '; }
 plain=$(text "$HAK_BUILD/man/hakmem.7")
 has() {  # TEXT DESCRIPTION
