@@ -91,7 +91,7 @@ int add_fate(struct shm_error *err, const char *fate);
 /* What a segment's process is at: "starting", "running", "exited" or "dead". */
 const char *state_name(const struct shm_seg *seg, const struct shm_snap *snap);
 
-/* A snapshot whose knob values are whole. */
+/* shm_snapshot_sums, with knob values that are whole. */
 int whole_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 
 /* ---- Knobs --------------------------------------------------------------------------------- */

@@ -5,9 +5,9 @@
  *
  *     "HAKSTAT2"
  *     SEGMENT   pid, name; the segment's header and descriptors as they are
- *     FRAME     clocks; the words of state area, trace ring, map and slots that differ from the
- *               last frame (of a key frame: from 0), as LEB128 pairs (words skipped, zigzag
- *               difference)
+ *     FRAME     clocks; the words of state area, trace ring, map and slots (of these, what counters
+ *               that this program knows name) that differ from the last frame (of a key frame: from
+ *               0), as LEB128 pairs (words skipped, zigzag difference)
  *     FRAME     ...
  *
  * A replay puts the words into a file of its own and reads it by shm/, as if it were a process:

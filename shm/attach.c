@@ -21,6 +21,7 @@
 
 /* Files beyond this are no segment: 64 GiB is room for millions of threads. */
 #define SIZE_MOST (UINT64_C(64) << 30)
+#define SLOT_MOST (UINT32_C(16) << 20)     /* several hundred times what a slot takes today */
 #define UNLOCKED_TRIES 20           /* looks at an unfinished segment, a millisecond apart */
 #define LOCKED_TRIES   200
 
@@ -199,7 +200,8 @@ static int check_header(const struct hak_seg_header *h, uint64_t file_size, stru
     if (!area_fits(total, h->control_off, h->control_size, sizeof(struct hak_control)))
         return damaged(err, "control page");
     if (!area_fits(total, h->slots_off, (uint64_t)h->slot_stride * h->slots_max, 0)
-        || h->slot_stride < sizeof(struct hak_slot) || h->slot_stride % 8)
+        || h->slot_stride < sizeof(struct hak_slot) || h->slot_stride % 8
+        || h->slot_stride > SLOT_MOST || h->slots_max == 0)
         return damaged(err, "slots");
     if (h->inherited_off % 8 || h->inherited_off > h->state_size
         || h->bin_count * 8u > h->state_size - h->inherited_off)
@@ -268,9 +270,27 @@ unsigned shm_values(unsigned bins, const struct hak_stat_desc *d, size_t *step)
          : d->scope == HAK_SCOPE_BIN || d->scope == HAK_SCOPE_WALK ? bins : 1;
 }
 
-/* Whether its values lie where they must, and a slot has room for them among those of the counters before it:
- * a table that names the same words again and again would keep its readers busy for hours. */
-static bool stat_fits(const struct hak_seg_header *h, const struct hak_stat_desc *d, uint64_t *room)
+/* Which words of a slot have no name yet, and how many more may be looked at for one. */
+struct words {
+    bool    *named;
+    uint64_t left;
+};
+
+/* A word has one name, so that no table makes its readers read more than a slot. */
+static bool name_words(struct words *words, size_t at, size_t step, uint64_t values)
+{
+    if (values > words->left)
+        return false;
+    words->left -= values;
+    for (; values; values--, at += step) {
+        if (words->named[at / 8])
+            return false;
+        words->named[at / 8] = true;
+    }
+    return true;
+}
+
+static bool stat_fits(const struct hak_seg_header *h, const struct hak_stat_desc *d, struct words *words)
 {
     size_t step;
     uint64_t values = shm_values(h->bin_count, d, &step);
@@ -278,14 +298,35 @@ static bool stat_fits(const struct hak_seg_header *h, const struct hak_stat_desc
     if (d->scope > HAK_SCOPE_WALK || d->offset % 8 || step % 8 || !values
         || d->offset + (values - 1) * step + 8 > base)
         return false;
-    if (d->scope == HAK_SCOPE_GLOBAL)
-        return true;
-    bool fits = values <= *room;
-    *room -= fits ? values : 0;
-    return fits;
+    return d->scope == HAK_SCOPE_GLOBAL || name_words(words, d->offset, step, values);
 }
 
-/* Copies all tables; drops what lies outside. */
+/* Keeps the counters that have values within their area and of their own: the slot's head is none. */
+static bool keep_stats(struct shm_seg *seg)
+{
+    const struct hak_seg_header *h = &seg->header;
+    struct words words = { calloc(h->slot_stride / 8, sizeof(bool)), h->slot_stride / 8 };
+    seg->slot_stats = calloc(h->stat_count + 1u, sizeof *seg->slot_stats);
+    if (!words.named || !seg->slot_stats) {
+        free(words.named);
+        return false;
+    }
+    memset(words.named, true, sizeof(struct hak_slot) / 8);
+    for (unsigned i = 0; i < h->stat_count; i++) {
+        struct hak_stat_desc *s = &seg->stats[i], *kept = &seg->stats[seg->stat_count];
+        END(s->name), END(s->unit), END(s->help);
+        if (!s->name[0] || !stat_fits(h, s, &words))
+            continue;
+        *kept = *s;
+        seg->stat_count++;
+        if (kept->scope != HAK_SCOPE_GLOBAL)
+            seg->slot_stats[seg->slot_stat_count++] = kept;
+    }
+    free(words.named);
+    return true;
+}
+
+/* Copies all tables; drops what can't be used. */
 static int read_tables(struct shm_seg *seg, struct shm_error *err)
 {
     const struct hak_seg_header *h = &seg->header;
@@ -303,13 +344,8 @@ static int read_tables(struct shm_seg *seg, struct shm_error *err)
         if (k->name[0] && k->index < HAK_VALUES_MAX)
             seg->knobs[seg->knob_count++] = *k;
     }
-    uint64_t room = h->slot_stride / 8;
-    for (unsigned i = 0; i < h->stat_count; i++) {
-        struct hak_stat_desc *s = &seg->stats[i];
-        END(s->name), END(s->unit), END(s->help);
-        if (s->name[0] && stat_fits(h, s, &room))
-            seg->stats[seg->stat_count++] = *s;
-    }
+    if (!keep_stats(seg))
+        return damaged(err, "can't read its tables");
     seg->bin_count = h->bin_count;
     seg->class_count = h->class_count;
     for (unsigned i = 0; i < h->class_count; i++)
@@ -398,6 +434,7 @@ void shm_detach(struct shm_seg *seg)
         close(seg->fd);
     free(seg->knobs);
     free(seg->stats);
+    free(seg->slot_stats);
     free(seg->bins);
     free(seg->classes);
     free(seg);

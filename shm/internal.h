@@ -25,7 +25,7 @@ bool shm_same_process(int pid, uint64_t start_time);
 /* Inode of our own pid namespace. */
 uint64_t shm_own_pid_ns(void);
 
-/* Calls access(arg), which may read a mapping of a segment.  False: the file was cut off under it and
+/* Calls access(arg), which may use a mapping of a segment.  False: the file was cut off under it and
  * access() left in the middle, so it may hold nothing that would have to be given back. */
 bool shm_guarded(void (*access)(void *), void *arg);
 

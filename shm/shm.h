@@ -108,7 +108,8 @@ struct shm_seg {
     struct shm_proc        proc;
     struct hak_seg_header  header;                      /* our copy, checked; map_count 0: no map */
     struct hak_knob_desc  *knobs;    unsigned knob_count;    /* copies; all strings end */
-    struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that lie in the file */
+    struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that can be used */
+    const struct hak_stat_desc **slot_stats; unsigned slot_stat_count;  /* of these, what slots have */
     struct hak_bin_desc   *bins;     unsigned bin_count;
     struct hak_class_desc *classes;  unsigned class_count;
     /* For the sums, looked up once: the call counters in the order of struct shm_sums, the bytes of
@@ -176,9 +177,9 @@ struct shm_snap {
     unsigned slot_count;        /* slots ever used; each is one thread after another */
     unsigned threads;           /* slots that belong to a live thread */
     struct hak_state state;     /* process_state, generation, values[], origin[], ... */
-    uint8_t *state_bytes;       /* whole state area and slots, for the functions below */
-    uint8_t *slot_bytes;
-    uint64_t *slot_sums;        /* word by word, all slots together */
+    uint8_t *state_bytes;       /* whole state area */
+    uint8_t *slot_bytes;        /* the head of each slot and what `stats` has of it, 0 elsewhere; sums_only: heads */
+    uint64_t *slot_sums;        /* a slot's words, each the sum of all slots */
     size_t   slot_step;         /* from one slot to the next in slot_bytes */
     bool     sums_only;
 };

@@ -77,26 +77,20 @@ static uint8_t *slot_copy(const struct shm_snap *snap, unsigned slot)
     return snap->slot_bytes + (size_t)slot * snap->slot_step;
 }
 
-/* How many values of a slot a counter has; `step`: the bytes from one to the next. */
-static unsigned values_of(const struct shm_snap *snap, const struct hak_stat_desc *d, size_t *step)
-{
-    return d && d->scope != HAK_SCOPE_GLOBAL ? shm_values(snap->seg->bin_count, d, step) : 0;
-}
-
 static void forget_sum(const struct shm_snap *snap, const struct hak_stat_desc *d)
 {
-    size_t step = 0, at = d ? d->offset : 0;
-    for (unsigned left = values_of(snap, d, &step); left; left--, at += step)
+    size_t step, at = d->offset;
+    for (unsigned left = shm_values(snap->seg->bin_count, d, &step); left; left--, at += step)
         snap->slot_sums[at / 8] = 0;
 }
 
 /* Reads one counter of a slot: onto the sums, and into the slot's copy where there is one. */
 static void read_counter(const struct shm_snap *snap, unsigned slot, const struct hak_stat_desc *d)
 {
-    size_t step = 0, at = d ? d->offset : 0;
+    size_t step, at = d->offset;
     const uint8_t *from = slot_source(snap->seg, slot);
     uint8_t *to = snap->sums_only ? NULL : slot_copy(snap, slot);
-    for (unsigned left = values_of(snap, d, &step); left; left--, at += step) {
+    for (unsigned left = shm_values(snap->seg->bin_count, d, &step); left; left--, at += step) {
         uint64_t value = shm_word((const uint64_t *)(from + at));
         snap->slot_sums[at / 8] += value;
         if (to)
@@ -111,8 +105,8 @@ static void read_slot(const struct shm_snap *snap, unsigned slot)
     struct hak_slot *head = (struct hak_slot *)slot_copy(snap, slot);
     for (size_t i = 0; i < sizeof *head / 8; i++)
         ((uint64_t *)head)[i] = shm_word((const uint64_t *)from + i);
-    for (unsigned i = 0; i < snap->seg->stat_count; i++)
-        read_counter(snap, slot, &snap->seg->stats[i]);
+    for (unsigned i = 0; i < snap->seg->slot_stat_count; i++)
+        read_counter(snap, slot, snap->seg->slot_stats[i]);
     if (__atomic_load_n(&from->walk_seq, __ATOMIC_ACQUIRE) != head->walk_seq)
         head->walk_seq |= 1;
 }
@@ -121,10 +115,12 @@ static void read_slot(const struct shm_snap *snap, unsigned slot)
 static void read_again(const struct shm_snap *snap, const struct hak_stat_desc *const *stats, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        forget_sum(snap, stats[i]);
+        if (stats[i])
+            forget_sum(snap, stats[i]);
     for (unsigned slot = 0; slot < snap->slot_count; slot++)
         for (unsigned i = 0; i < count; i++)
-            read_counter(snap, slot, stats[i]);
+            if (stats[i])
+                read_counter(snap, slot, stats[i]);
 }
 
 /* What is live are the allocations less the frees.  Both are read a second time, right after one another and

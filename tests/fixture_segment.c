@@ -59,7 +59,12 @@ static void offsets(struct fixture *f)
     for (int i = 0; i < 128; i++)
         f->head.stat[i].offset = UINT32_MAX - 7;
 }
-static void overlap(struct fixture *f)         /* more values than a slot has words */
+static void no_slots(struct fixture *f)
+{
+    f->head.header.slots_max = 0;
+    f->head.header.slot_stride = UINT32_MAX - 7;
+}
+static void overlap(struct fixture *f)         /* the same words again and again */
 {
     for (int i = 0; i < 128; i++) {
         f->head.stat[i] = f->head.stat[0];
@@ -104,7 +109,8 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "control", control }, { "stride", stride }, { "slots_max", slots_max },
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
-    { "pool_law", pool_law }, { "offsets", offsets }, { "overlap", overlap }, { "no_map", no_map },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "no_slots", no_slots }, { "overlap", overlap },
+    { "no_map", no_map },
     { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
     { "cut", cut }, { "name_twice", name_twice },
 };
