@@ -21,7 +21,12 @@
 
 /* Files beyond this are no segment: 64 GiB is room for millions of threads. */
 #define SIZE_MOST (UINT64_C(64) << 30)
-#define SLOT_MOST (UINT32_C(16) << 20)     /* several hundred times what a slot takes today */
+/* Many times what a library has today, and little enough for tools to go through every pair of them. */
+#define KNOBS_MOST   4096
+#define STATS_MOST   4096
+#define BINS_MOST    1024
+#define CLASSES_MOST 64
+#define SLOT_MOST    (1 << 20)
 #define UNLOCKED_TRIES 20           /* looks at an unfinished segment, a millisecond apart */
 #define LOCKED_TRIES   200
 
@@ -156,11 +161,10 @@ static int damaged(struct shm_error *err, const char *what)
     return shm_fail(err, SHM_EIO, "its segment is damaged: %s", what);
 }
 
-/* A table of count rows of size bytes each, at off: wholly in the file, rows at least `least`. */
-static bool table_fits(uint64_t total, uint64_t off, uint64_t count, uint64_t size, uint64_t least)
+/* A table of count rows, at most `most`, of size bytes each, at off: wholly in the file, rows at least `least`. */
+static bool table_fits(uint64_t total, uint64_t off, uint64_t count, uint64_t most, uint64_t size, uint64_t least)
 {
-    return size >= least && size <= 65536 && count <= 65536 && off <= total
-        && count * size <= total - off;
+    return size >= least && size <= 65536 && count <= most && off <= total && count * size <= total - off;
 }
 
 /* An area of its own pages. */
@@ -185,14 +189,13 @@ static int check_header(const struct hak_seg_header *h, uint64_t file_size, stru
     if (total != file_size)
         return shm_fail(err, SHM_EIO, "its segment is damaged: %" PRIu64 " bytes, not %" PRIu64,
                         file_size, total);
-    if (!table_fits(total, h->knob_off, h->knob_count, h->knob_size, sizeof(struct hak_knob_desc)))
+    if (!table_fits(total, h->knob_off, h->knob_count, KNOBS_MOST, h->knob_size, sizeof(struct hak_knob_desc)))
         return damaged(err, "knob table");
-    if (!table_fits(total, h->stat_off, h->stat_count, h->stat_size, sizeof(struct hak_stat_desc)))
+    if (!table_fits(total, h->stat_off, h->stat_count, STATS_MOST, h->stat_size, sizeof(struct hak_stat_desc)))
         return damaged(err, "counter table");
-    if (!table_fits(total, h->bin_off, h->bin_count, h->bin_size, sizeof(struct hak_bin_desc)))
+    if (!table_fits(total, h->bin_off, h->bin_count, BINS_MOST, h->bin_size, sizeof(struct hak_bin_desc)))
         return damaged(err, "bin table");
-    if (!table_fits(total, h->class_off, h->class_count, h->class_size,
-                    sizeof(struct hak_class_desc)))
+    if (!table_fits(total, h->class_off, h->class_count, CLASSES_MOST, h->class_size, sizeof(struct hak_class_desc)))
         return damaged(err, "class table");
     if (!area_fits(total, h->state_off, h->state_size, sizeof(struct hak_state))
         || h->state_size % 8)
@@ -282,11 +285,11 @@ static bool name_words(struct words *words, size_t at, size_t step, uint64_t val
     if (values > words->left)
         return false;
     words->left -= values;
-    for (; values; values--, at += step) {
-        if (words->named[at / 8])
+    for (uint64_t i = 0; i < values; i++)
+        if (words->named[(at + i * step) / 8] || (i && !step))
             return false;
-        words->named[at / 8] = true;
-    }
+    for (uint64_t i = 0; i < values; i++)
+        words->named[(at + i * step) / 8] = true;
     return true;
 }
 

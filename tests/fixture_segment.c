@@ -59,10 +59,26 @@ static void offsets(struct fixture *f)
     for (int i = 0; i < 128; i++)
         f->head.stat[i].offset = UINT32_MAX - 7;
 }
-static void no_slots(struct fixture *f)
+static void no_slots(struct fixture *f)   { f->head.header.slots_max = 0; }
+static void slot_most(struct fixture *f)
 {
-    f->head.header.slots_max = 0;
-    f->head.header.slot_stride = UINT32_MAX - 7;
+    f->head.header.slots_max = 1;
+    f->head.header.slot_stride = (1 << 20) + 8;
+}
+static void stats_most(struct fixture *f)      /* tables that lie in the file, but are too long */
+{
+    f->head.header.stat_off = 0;
+    f->head.header.stat_count = 4097;
+}
+static void bins_most(struct fixture *f)
+{
+    f->head.header.bin_off = 0;
+    f->head.header.bin_count = 1025;
+}
+static void class_most(struct fixture *f)
+{
+    f->head.header.class_off = 0;
+    f->head.header.class_count = 65;
 }
 static void overlap(struct fixture *f)         /* the same words again and again */
 {
@@ -109,7 +125,8 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "control", control }, { "stride", stride }, { "slots_max", slots_max },
     { "inherited", inherited }, { "pid", pid }, { "used", used }, { "seq", seq },
     { "used_law", used_law }, { "cached_law", cached_law }, { "queue_law", queue_law },
-    { "pool_law", pool_law }, { "offsets", offsets }, { "no_slots", no_slots }, { "overlap", overlap },
+    { "pool_law", pool_law }, { "offsets", offsets }, { "no_slots", no_slots }, { "slot_most", slot_most },
+    { "stats_most", stats_most }, { "bins_most", bins_most }, { "class_most", class_most }, { "overlap", overlap },
     { "no_map", no_map },
     { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
     { "cut", cut }, { "name_twice", name_twice },
