@@ -31,8 +31,7 @@ static const struct column columns[] = {
     [IN_PLACE]     = { "realloc_in_place", "IN PLACE", 10, 8, U_FLOW },
 };
 
-/* A hostile segment may name more; no screen is for that. */
-enum { CLASSES_MOST = 64, BINS_MOST = 1024 };
+#define TOTAL UINT64_MAX        /* the id of the last row */
 
 static struct row *add(const struct span *span, struct table *table, uint64_t id,
                        const char *name, uint64_t size_max, struct bin_set set)
@@ -73,7 +72,7 @@ static void add_bins(const struct span *span, struct table *table)
     const struct shm_seg *seg = span->seg;
     const char *name = seg->classes[span->open_class].name;
 
-    for (unsigned bin = 0; bin < seg->bin_count && bin < BINS_MOST; bin++)
+    for (unsigned bin = 0; bin < seg->bin_count; bin++)
         if (seg->bins[bin].cls == (uint32_t)span->open_class)
             add(span, table, bin, name, seg->bins[bin].size,
                 (struct bin_set){ -1, (int)bin });
@@ -83,7 +82,7 @@ static void add_classes(const struct span *span, struct table *table)
 {
     const struct shm_seg *seg = span->seg;
 
-    for (unsigned cls = 0; cls < seg->class_count && cls < CLASSES_MOST; cls++)
+    for (unsigned cls = 0; cls < seg->class_count; cls++)
         add(span, table, cls, seg->classes[cls].name, seg->classes[cls].size_max,
             (struct bin_set){ (int)cls, -1 });
 }
@@ -94,13 +93,13 @@ static void fill(const struct span *span, struct table *table)
         add_bins(span, table);
     else
         add_classes(span, table);
-    add(span, table, UINT64_MAX, "total", 0, (struct bin_set){ span->open_class, -1 })
+    add(span, table, TOTAL, "total", 0, (struct bin_set){ span->open_class, -1 })
         ->pinned = true;
 }
 
 static void enter(struct view *view, uint64_t id)
 {
-    if (view->open_class < 0 && id < CLASSES_MOST)
+    if (view->open_class < 0 && id != TOTAL)
         view->open_class = (int)id;
 }
 

@@ -110,8 +110,8 @@ struct shm_seg {
     struct hak_knob_desc  *knobs;    unsigned knob_count;    /* copies; all strings end */
     struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that can be used */
     const struct hak_stat_desc **slot_stats; unsigned slot_stat_count;  /* of these, what slots have */
-    struct hak_bin_desc   *bins;     unsigned bin_count;
-    struct hak_class_desc *classes;  unsigned class_count;
+    struct hak_bin_desc   *bins;     unsigned bin_count;     /* at most 1024 */
+    struct hak_class_desc *classes;  unsigned class_count;   /* at most 64 */
     /* For the sums, looked up once: the call counters in the order of struct shm_sums, the bytes of
      * the tiers without a block size, and those of sampled requests and their blocks.  NULL: this
      * library version has none. */
@@ -186,8 +186,8 @@ struct shm_snap {
 
 int  shm_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 
-/* The same for those who want SHM_ALL only: of a single slot it has the head, and its counters are 0.  With
- * many threads it takes a third of the time. */
+/* The same for those who want SHM_ALL only: of a single slot it has the head, and its counters are 0.  It
+ * copies no slot, which is most of the work with many threads. */
 int  shm_snapshot_sums(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 void shm_snap_free(struct shm_snap *snap);      /* NULL is fine */
 
