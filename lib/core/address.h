@@ -59,10 +59,13 @@ hak_inline uintptr_t address_owner(uintptr_t a)
     if (unlikely(!address_possible(a)))
         return 0;
     /* The same as address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], in the form that compiles
-     * to the fewest instructions. */
-    struct address_table *t = (struct address_table *)((uintptr_t)&address_table +
-        atomic_load_explicit(&address_table.root[a >> LEAF_SHIFT], memory_order_acquire));
-    return atomic_load_explicit(&t->none.owner[(uint32_t)a >> SLAB_SHIFT], memory_order_relaxed);
+     * to the fewest instructions, of which the fewest wait for the root. */
+    size_t slab = (uint32_t)a >> SLAB_SHIFT;
+    hak_opaque(slab);
+    uintptr_t at = (uintptr_t)&address_table.none.owner[slab];
+    hak_opaque(at);
+    at += atomic_load_explicit(&address_table.root[a >> LEAF_SHIFT], memory_order_acquire);
+    return atomic_load_explicit((_Atomic uintptr_t *)at, memory_order_relaxed);
 }
 
 hak_inline uintptr_t address_unit_possible(uintptr_t a)         /* a < 2^ADDRESS_BITS */
