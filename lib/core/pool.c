@@ -195,7 +195,6 @@ static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *
     slab->magic = magic_of(bin->size);
     slab->capacity = (uint16_t)(slab->run * SLAB_SIZE / bin->size);
     slab->used = slab->carved = 0;
-    slab->first = 0;
 }
 
 static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)

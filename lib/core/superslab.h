@@ -12,7 +12,7 @@
  * A bit of free_map moves 1 -> 0 by compare-exchange (whoever does it owns the slabs) and 0 -> 1 by
  * fetch-or of the owner.  Everything in struct slab belongs to the owner of the slab:
  *
- *   run of a bin   the heap in `owner`: only who holds that touches map, first, used, carved, links
+ *   run of a bin   the heap in `owner`: only who holds that touches map, used, carved, links
  *   large          nobody: the block's user, who is the only one to name it, frees it
  *   free           whoever wins the free_map bit
  *
@@ -51,7 +51,6 @@ struct slab {
     uint16_t capacity;                  /* blocks in the run */
     uint16_t carved;                    /* blocks ever handed out, from the start of the run on */
     uint16_t used;                      /* blocks out of the slab */
-    uint8_t first;                      /* words of map below this one are 0 */
     uint8_t bin;
     uint8_t run;                        /* slabs in the run */
     uint8_t lead;                       /* of any slab of a run: slabs back to the first */

@@ -63,17 +63,16 @@ static unsigned take_freed(struct slab *slab, void **out, unsigned want)
 {
     unsigned left = (unsigned)(slab->carved - slab->used), got = want < left ? want : left;
     void **to = out + want, **end = to - got;
-    unsigned w = slab->first;
 
-    while (to > end) {
+    for (unsigned w = 0; to > end; w++) {
         uint64_t bits = slab->map[w];
         char *block = slab->base + (size_t)w * 64 * slab->size;
+        if (!bits)
+            continue;
         for (; bits && to > end; bits &= bits - 1)
             *--to = block + (size_t)__builtin_ctzll(bits) * slab->size;
         slab->map[w] = bits;
-        w += !bits;
     }
-    slab->first = (uint8_t)w;
     return got;
 }
 
@@ -151,7 +150,6 @@ static hak_cold void slab_emptied(struct heap *h, struct slab *slab)
 
     memset(slab->map, 0, (slab->carved + 63u) / 64 * sizeof *slab->map);
     slab->carved = 0;                                   /* cut it anew */
-    slab->first = 0;
     if (c->empties >= h->cold.knobs.pool_empty_slabs)
         slab_release(h, slab);
     else
@@ -185,11 +183,9 @@ hak_inline void mark_word(struct slab *slab, unsigned w, uint64_t bits)
     slab->map[w] = before | bits;
 }
 
-/* m blocks of a slab have come back, the lowest of them in word w. */
-hak_inline void marked(struct heap *h, struct slab *slab, unsigned w, unsigned m)
+/* m blocks of a slab have come back. */
+hak_inline void marked(struct heap *h, struct slab *slab, unsigned m)
 {
-    if (w < slab->first)
-        slab->first = (uint8_t)w;
     slab->used = (uint16_t)(slab->used - m);
     if (unlikely(slab->used == 0 || slab->list == ON_FULL))
         slab_turned(h, slab);
@@ -198,7 +194,7 @@ hak_inline void marked(struct heap *h, struct slab *slab, unsigned w, unsigned m
 hak_inline void mark(struct heap *h, struct slab *slab, unsigned i)
 {
     mark_word(slab, i / 64, (uint64_t)1 << (i % 64));
-    marked(h, slab, i / 64, 1);
+    marked(h, slab, 1);
 }
 
 /* Marks m blocks, from number i on. */
@@ -211,7 +207,7 @@ static __attribute__((noinline)) void mark_row(struct heap *h, struct slab *slab
         mark_word(slab, w, ~(uint64_t)0 >> (64 - here) << shift);
         left -= here;
     }
-    marked(h, slab, i / 64, m);
+    marked(h, slab, m);
 }
 
 /* The number of a block, by how far into its run it begins; size and magic are the bin's. */

@@ -10,7 +10,7 @@ static bool slab_is_sound(const struct slab *s)
     for (unsigned w = 0; w < words; w++) {
         unsigned carved = s->carved > w * 64 ? s->carved - w * 64 : 0;
         uint64_t may = carved < 64 ? ((uint64_t)1 << carved) - 1 : UINT64_MAX;
-        if ((s->map[w] & ~may) || (w < s->first && s->map[w]))
+        if (s->map[w] & ~may)
             return false;
         free += (unsigned)__builtin_popcountll(s->map[w]);
     }
