@@ -11,7 +11,8 @@ const struct bin_info bin_info[HAK_BINS] = {
 #define BIN(bytes, klass, slabs, fc)                                                              \
     _Static_assert((bytes) == 8 || (bytes) % 16 == 0, "blocks of 16 bytes and more are aligned to 16");  \
     _Static_assert((fc) >= L1_START && (fc) <= L1_START << (L1_SIZES - 1), "L1 starts with its first capacity");  \
-    _Static_assert((slabs) * SLAB_SIZE / (bytes) >= 15, "a run holds at least 15 blocks");        \
+    _Static_assert((slabs) * SLAB_SIZE / (bytes) >= 15, "a whole run holds at least 15 blocks");  \
+    _Static_assert(((slabs) + 3) / 4 * SLAB_SIZE / (bytes) >= 3, "the shortest one at least 3");  \
     _Static_assert((bytes) <= TINY_MAX ? (bytes) % 8 == 0 : (bytes) % 64 == 0, "whole cache lines");
 #include "abi/sizes.def"
 #undef BIN

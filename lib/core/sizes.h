@@ -26,7 +26,7 @@ struct bin_info {
     uint32_t size;
     uint16_t fast_cache;                    /* most that L1 can hold, blocks */
     uint8_t  cls;                           /* class number */
-    uint8_t  run;                           /* slabs in a run */
+    uint8_t  run;                           /* slabs in a whole run (cache.c, next_run) */
 };
 
 extern const struct bin_info bin_info[HAK_BINS];

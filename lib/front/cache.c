@@ -90,6 +90,18 @@ static unsigned carve(struct slab *slab, void **out, unsigned want, unsigned mos
     return got;
 }
 
+/* How many slabs to take for a bin whose slabs are all full: as many as it has, down to a power of two, so that a
+ * bin that is used little holds little; at least a quarter of a whole run, and at most all of it. */
+static unsigned next_run(const struct heap *h, unsigned bin)
+{
+    const unsigned most = bin_info[bin].run, least = (most + 3) / 4;
+    unsigned has = 0;
+
+    for (const struct slab *slab = h->cold.bin[bin].full; slab && has < most; slab = slab->next)
+        has += slab->run;
+    return has < least ? least : has < most ? 1u << log2_floor(has) : most;
+}
+
 /* A slab with blocks to give: the head of `avail`, or an ended thread's, or a new one. */
 static struct slab *slab_for(struct heap *h, unsigned bin)
 {
@@ -99,7 +111,7 @@ static struct slab *slab_for(struct heap *h, unsigned bin)
         return slab;
     if ((slab = heap_adopt_slab(h, bin)) != NULL)
         return slab;
-    slab = pool_take(bin, bin_info[bin].run);
+    slab = pool_take(bin, next_run(h, bin));
     if (unlikely(!slab))
         return NULL;
     atomic_store_explicit(&slab->owner, h, memory_order_relaxed);

@@ -65,12 +65,12 @@ static uint64_t used_of(unsigned bin)
     return used;
 }
 
+static void put_one(void *p) { slabs_put(h, slab_of(p), p); }
+
 static void put(unsigned n)
 {
-    for (; n > 0 && n_out > 0; n--) {
-        void *p = pick();
-        slabs_put(h, slab_of(p), p);
-    }
+    for (; n > 0 && n_out > 0; n--)
+        put_one(pick());
 }
 
 /* Many at a time by way of L1, which gives back runs of neighbours. */
@@ -124,11 +124,41 @@ static void test_bins(void)
     is(faults_taken(), 0, "in the end every slab is the pool's again");
 }
 
+/* How long the run is that a bin takes when all that it has are full. */
+static unsigned run_after(unsigned bin, unsigned *blocks)
+{
+    struct bin_cold *c = &h->cold.bin[bin];
+
+    while (c->avail)
+        *blocks += slabs_take(h, bin, out + *blocks, 1);
+    *blocks += slabs_take(h, bin, out + *blocks, 1);
+    return slab_of(out[*blocks - 1])->run;
+}
+
+static void test_runs(void)
+{
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        unsigned most = bin_info[bin].run, least = most < 4 ? 1 : most / 4, blocks = 0;
+        if (most == 1)
+            continue;
+        blocks += slabs_take(h, bin, out, 1);
+        must(slab_of(out[0])->run == least);
+        for (unsigned has = least, i = 0; i < 5; i++) {
+            unsigned run = run_after(bin, &blocks);
+            must(run == (has < most ? has : most));
+            has += run;
+        }
+        while (blocks > 0)
+            put_one(out[--blocks]);
+        empties_trim(h, bin, 0);
+    }
+    is(faults_taken(), 0, "the first run of a bin is a quarter, the next as long as all it has, at most a whole one");
+}
+
 /* ---- misuse ---- */
 
 #define TWICE "free(): block freed twice, or not the start of a block"
 
-static void put_one(void *p) { slabs_put(h, slab_of(p), p); }
 static void put_twice(void *p) { put_one(p); put_one(p); }
 
 /* By free: it is seen when the caches give back what they hold. */
@@ -144,8 +174,9 @@ static void test_misuse(void)
         unsigned bin = sizes[i] <= TINY_MAX ? bin_of_tiny(sizes[i]) : bin_of_mid(sizes[i]);
         void *got[8];
         char what[64];
-        if (slabs_take(h, bin, got, 8) != 8)
-            bail("no memory");
+        for (unsigned n = 0, more; n < 8; n += more)
+            if ((more = slabs_take(h, bin, got + n, 8 - n)) == 0)
+                bail("no memory");
         char *p = got[3];
         struct slab *s = slab_of(p);
 #define CASE(fn, at, text) \
@@ -203,6 +234,7 @@ int main(void)
         bail("no heap");
     heap_enter(h);
     test_bins();
+    test_runs();
     test_misuse();
     test_l1_arrays();
     heap_leave(h);
