@@ -195,7 +195,7 @@ run -j watch -i 0.1 --count 2 fast_cache_hits superslabs_live slow_allocs
 is "$code|$(wc -l <<<"$out")" '0|2' 'watch -j: two lines'
 out=$(tail -1 <<<"$out")
 is "$(json '(sorted(d), d["rates"]["slow_allocs"], d["values"]["superslabs_live"], d["rates"]["fast_cache_hits"] > 0, "superslabs_live" in d["rates"], d["values"]["slow_allocs"])')" \
-    "(['comm', 'pid', 'rates', 'seconds', 'time_ns', 'values'], 0.0, 7, True, False, 6036)" 'watch -j: a line'
+    "(['comm', 'pid', 'rates', 'seconds', 'time_ns', 'values'], 0.0, 7, True, False, 6276)" 'watch -j: a line'
 fails 5 $pid 'slow_alloc: no such counter, the nearest is slow_allocs' watch slow_alloc
 fails 5 $pid 'C9.ticks: no such counter, the nearest is ticks' watch --count 1 C9.ticks
 run ps --sort pid

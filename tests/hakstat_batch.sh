@@ -63,7 +63,7 @@ is "$(row C3)" 'C3 64 720 408 16.7 50.0 33.3 312 17.1K ~4368 9.84K 600 48 12 120
     'text: C3, two bins'
 is "$(row large)" 'large 1.00M 18 6 0.0 0.0 100.0 12 1.14M - 0 0 0 0 0 0 18 0 0' 'text: large'
 is "$(row huge)" 'huge - 18 6 0.0 0.0 100.0 12 11.4M - 0 0 0 0 0 0 18 0 0' 'text: huge has no bound'
-like "$squeezed" "^fixture_segment pid $pid [0-9.]+ s threads 3 generation 0 applied by 3/3 live 60\.7 MiB in 7824 blocks" \
+like "$squeezed" "^fixture_segment pid $pid [0-9.]+ s threads 3 generation 0 applied by 3/3 live 61\.6 MiB in 8136 blocks" \
     'text: the line above'
 
 # A process in which nothing happens: no rate, and no share of nothing.
@@ -75,7 +75,7 @@ is "$(grep '^C1 ' <<<"$out" | tr -s ' ' | sort -u)" 'C1 16 0 0 - - - 156 2496 ~6
 # JSON: the same as hakctl's, and typed.
 run -j --cumulative -n 1
 is "$(jq -c '[.version, .pid, .comm, .generation, .threads, .applied, .exact, .live]' <<<"$out")" \
-    "[\"9.8.7\",$pid,\"fixture_segment\",0,3,3,true,7824]" 'JSON: the members about the process'
+    "[\"9.8.7\",$pid,\"fixture_segment\",0,3,3,true,8136]" 'JSON: the members about the process'
 common='[.classes[] | {class, size_max, allocs, frees, heap_v2_hits, fast_cache_hits, slow_allocs, live, live_bytes, waste_bytes_estimate}]'
 is "$(jq -cS "$common" <<<"$out")" "$("$hakctl" -j stats -p "$pid" | jq -cS "$common")" \
     'JSON: the classes are those of hakctl -j stats'
@@ -91,7 +91,7 @@ is "$(interval)" true 'JSON: interval_ns is the time between the samples'
 # The other screens.
 run -j --cumulative -n 1 -s threads
 is "$(jq -c '.threads[] | [.tid, .state, .allocs, .frees, .cached_bytes > 0, .applied, .refills, .ticks]' <<<"$out" | tr '\n' ' ')" \
-    "[\"$pid\",\"busy\",3006,1702,true,0,20,7] [\"$((pid + 1))\",\"busy\",6012,3404,true,0,40,14] [\"$((pid + 2))\",\"busy\",9018,5106,true,0,60,21] " \
+    "[\"$pid\",\"busy\",3126,1770,true,0,20,7] [\"$((pid + 1))\",\"busy\",6252,3540,true,0,40,14] [\"$((pid + 2))\",\"busy\",9378,5310,true,0,60,21] " \
     'threads'
 run -j -n 1 -d 0.05 -s threads
 is "$(jq -c '[.threads[].state]' <<<"$out")" '["idle","idle","idle"]' 'threads that did nothing are idle'

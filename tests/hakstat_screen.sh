@@ -32,7 +32,7 @@ screen_open 80x24 "$hakstat" -p "$pid"
 sees "hakstat fixture_segment pid $pid up 0:00:0" 'the title: name, pid, time up'
 sees 'threads 3 generation 0 applied by 3/3 L0 - FastCache - slow -' \
     'threads, generation, shares; 0/0 is -'
-sees 'live 60.7 MiB cached 27.8 MiB mapped 0 B RSS ' 'live, cached, mapped, resident'
+sees 'live 61.6 MiB cached 28.3 MiB mapped 0 B RSS ' 'live, cached, mapped, resident'
 sees 'purged 0 B' 'purged'
 sees 'SuperSlabs 7+2 LRU mmap 0/s munmap 0/s futex 0/s by own counters' 'SuperSlabs, system calls, and who counts them'
 sees 'CLASS UP TO ALLOCS/S FREES/S L0 % FAST % SLOW % LIVE BYTES WASTE L0 FAST SLOW' 'classes: the heads'
@@ -45,7 +45,7 @@ sees 'CLASS UP TO ALLOCS FREES L0 %' 'c: the heads say so'
 sees 'C0 8 360 204 16.7 50.0 33.3 156 1248 - ██▓▓▓▓▓▓░░░░' 'c: C0 and its bar'
 sees 'C3 64 720 408 16.7 50.0 33.3 312 17.1K ~4368 ██' 'C3 has two bins, and waste that is estimated'
 sees 'huge - 18 6 0.0 0.0 100.0 12 11.4M - ░░░░░░░░░░░░' 'huge'
-sees 'total - 18036 10212 16.6 49.9 33.5 7824 60.7M ~12.0M' 'the total'
+sees 'total - 18756 10620 16.6 49.9 33.5 8136 61.6M ~12.2M' 'the total'
 
 type_keys 0
 does reset
@@ -202,7 +202,7 @@ sees '[1 classes]' 'Esc: and back'
 
 type_keys o
 sees '[processes]' 'o: processes'
-sees "$pid fixture_segment live 3 60.7M 0 - 0" 'with their figures'
+sees "$pid fixture_segment live 3 61.6M 0 - 0" 'with their figures'
 first=$pid
 start threads=1 busy=1
 sees "$pid fixture_segment live 1 " 'a process that has come since'
@@ -301,7 +301,7 @@ is "$(tr ' ' '\n' <<<"${did# }" | sort)" \
 
 screen_open 80x24 "$hakstat" -s threads
 sees '[processes]' 'several processes and no -p: they are listed'
-sees "$first fixture_segment live 3 60.7M 0 - 0" 'by pid, name, threads, bytes live, rate, L0 share, generation'
+sees "$first fixture_segment live 3 61.6M 0 - 0" 'by pid, name, threads, bytes live, rate, L0 share, generation'
 type_keys /
 type_text "$pid"
 type_keys Enter Enter
