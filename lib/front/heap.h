@@ -243,7 +243,7 @@ hak_inline void *heap_alloc_bin(size_t n, unsigned bin)
 
 /* free. Budget, tiny, to L0: 25 instructions, 9 loads, 4 stores (block, count, counter, countdown).  Two
  * rare events have a test each: "not mine", which is also large, huge, NULL and foreign, and the
- * countdown. */
+ * countdown, which each of the two ways has at its own end: a jump to it costs a batch 5 %. */
 hak_inline void heap_free(void *p)
 {
     struct heap *h = heap_self;
@@ -258,16 +258,18 @@ hak_inline void heap_free(void *p)
         *(cell *)((char *)b + offsetof(struct bin, l0) + k * sizeof p) = p;
         b->l0_n++;
         COUNT(row_of(b)->l0_pushes, 1);
-    } else {
-        k = b->l1_n;
-        if (unlikely(k >= b->l1_cap)) {
-            heap_overflow(p, h, b);
-            return;
-        }
-        b->l1[k] = p;
-        b->l1_n++;
-        COUNT(row_of(b)->l1_pushes, 1);
+        if (unlikely(--h->hot.countdown == 0))
+            heap_tick(h);
+        return;
     }
+    k = b->l1_n;
+    if (unlikely(k >= b->l1_cap)) {
+        heap_overflow(p, h, b);
+        return;
+    }
+    b->l1[k] = p;
+    b->l1_n++;
+    COUNT(row_of(b)->l1_pushes, 1);
     if (unlikely(--h->hot.countdown == 0))
         heap_tick(h);
 }
