@@ -16,7 +16,7 @@
  * at an address.  With 8-byte words, and 2 MiB units of addresses below 2^48:
  *
  *   leaf = where + HAK_CALL_LEAF + word[where, a >> HAK_CALL_LEAF_SHIFT]
- *   unit = word[leaf + HAK_CALL_UNITS, (a >> HAK_CALL_UNIT_SHIFT) modulo 2^HAK_CALL_UNIT_BITS]
+ *   unit = word[leaf, (a >> HAK_CALL_UNIT_SHIFT) modulo 2^HAK_CALL_UNIT_BITS]
  *
  * A unit that is 0 has nothing of the allocator's blocks; one that is even is a SuperSlab; an odd one
  * less 1 is the address of two words, the first byte of a huge block's mapping and its length. */
@@ -28,7 +28,6 @@
 
 #define HAK_CALL_LEAF_SHIFT 32
 #define HAK_CALL_LEAF       (8u << 16)
-#define HAK_CALL_UNITS      (8u << 17)
 #define HAK_CALL_UNIT_SHIFT 21
 #define HAK_CALL_UNIT_BITS  11
 

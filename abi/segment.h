@@ -39,7 +39,7 @@
 
 #define HAK_SEG_MAGIC      "HAKMEMSG"       /* 8 bytes, no NUL */
 #define HAK_ABI_MAJOR      1                /* a reader refuses another one */
-#define HAK_ABI_MINOR      2
+#define HAK_ABI_MINOR      3
 #define HAK_SEG_PREFIX     "hakmem."        /* file name in /dev/shm: hakmem.<pid>.<starttime>[.<n>] */
 
 #define HAK_NAME_MAX       40
@@ -49,7 +49,7 @@
 #define HAK_VALUES_MAX     96               /* room for knobs in the value arrays */
 #define HAK_HIST_BUCKETS   32               /* bucket i: 2^i <= ns < 2^(i+1); 0 counts 0 and 1; last open */
 #define HAK_TRACE_RECORDS  4096
-#define HAK_MAP_SLABS      64               /* most slabs of a SuperSlab; today that many */
+#define HAK_MAP_SLABS      128              /* most slabs of a SuperSlab; today that many */
 #define HAK_MAP_SUPERSLABS 4096             /* most that have cells */
 #define HAK_TICK_FREES     2048             /* a thread looks for requests at least once in so many frees */
 

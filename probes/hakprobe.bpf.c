@@ -366,7 +366,7 @@ static __always_inline bool in_blocks(__u64 where, __u64 a)
         return false;
     __u64 leaf = where + HAK_CALL_LEAF + word(where + 8 * (a >> HAK_CALL_LEAF_SHIFT));
     __u64 index = a >> HAK_CALL_UNIT_SHIFT & ((1u << HAK_CALL_UNIT_BITS) - 1);
-    __u64 unit = word(leaf + HAK_CALL_UNITS + 8 * index);
+    __u64 unit = word(leaf + 8 * index);
 
     if (unit & 1)
         return a - word(unit - 1) < word(unit - 1 + 8);

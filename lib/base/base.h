@@ -20,12 +20,12 @@
 #define hak_hot      __attribute__((aligned(hak_cacheline)))    /* elsewhere in a line a call takes up to 15 % longer */
 
 /* All address arithmetic derives from these two. */
-#define SLAB_SHIFT   15                             /* 32 KiB */
+#define SLAB_SHIFT   14                             /* 16 KiB */
 #define SS_SHIFT     21                             /* 2 MiB */
 #define SLAB_SIZE    ((size_t)1 << SLAB_SHIFT)
 #define SS_SIZE      ((size_t)1 << SS_SHIFT)
 #define SS_SLABS     (1 << (SS_SHIFT - SLAB_SHIFT))
-_Static_assert(SS_SLABS == 64, "a SuperSlab's occupancy map is one 64-bit word");
+_Static_assert(SS_SLABS == 128, "a SuperSlab's occupancy map is one slab_map");
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)

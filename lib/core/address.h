@@ -1,8 +1,9 @@
 /* address.h: from an address to what we know of it, without touching the address itself.
  *
  *   root[a >> 32] -> leaf (4 GiB of addresses)
- *                      owner[a >> 15]  one word a slab: the bin of the heap that owns it
  *                      unit[a >> 21]   one word a 2 MiB unit: its SuperSlab, or huge mapping
+ *                      owner[a >> 14]  one word a slab: the bin of the heap that owns it
+ *                      slab[a >> 14]   another: the struct of the run that it is, or was, part of
  *
  * The owner word is all that `free` reads: it is the address of a struct bin inside the owner's
  * heap (lib/front/heap.h), or 0 for a slab that is not cut into blocks.  It says in one load whose
@@ -24,8 +25,9 @@ _Static_assert(LEAF_SHIFT == 32, "a slab's place in a leaf is the upper bits of 
 #define LEAF_UNITS   (1u << (LEAF_SHIFT - SS_SHIFT))
 
 struct address_leaf {
-    _Atomic uintptr_t owner[LEAF_SLABS];
     _Atomic uintptr_t unit[LEAF_UNITS];
+    _Atomic uintptr_t owner[LEAF_SLABS];
+    _Atomic uintptr_t slab[LEAF_SLABS];
 };
 
 /* The root holds distances from `none`, the leaf in which nothing is ours, so that 0 leads there
@@ -40,7 +42,7 @@ extern struct address_table address_table;
 /* Tracers read it, as abi/call.h says. */
 _Static_assert(HAK_CALL_LEAF_SHIFT == LEAF_SHIFT && HAK_CALL_UNIT_SHIFT == SS_SHIFT &&
                HAK_CALL_LEAF == offsetof(struct address_table, none) &&
-               HAK_CALL_UNITS == offsetof(struct address_leaf, unit) &&
+               offsetof(struct address_leaf, unit) == 0 &&
                1u << HAK_CALL_UNIT_BITS == LEAF_UNITS, "the table is that of abi/call.h");
 
 hak_inline struct address_leaf *address_leaf_of(uintptr_t a)    /* a < 2^ADDRESS_BITS */
@@ -87,12 +89,27 @@ hak_inline void address_set_unit(uintptr_t a, uintptr_t unit)
     atomic_store_explicit(&address_leaf_of(a)->unit[(a >> SS_SHIFT) % LEAF_UNITS], unit, memory_order_release);
 }
 
+/* The words of slabs that lie in one leaf, as those of a SuperSlab do. */
+hak_inline void address_fill(_Atomic uintptr_t *words, uintptr_t a, unsigned slabs, uintptr_t word)
+{
+    words += (a >> SLAB_SHIFT) % LEAF_SLABS;
+    for (unsigned i = 0; i < slabs; i++)
+        atomic_store_explicit(&words[i], word, memory_order_relaxed);
+}
+
 hak_inline void address_set_owner(uintptr_t a, unsigned slabs, uintptr_t owner)
 {
-    struct address_leaf *leaf = address_leaf_of(a);     /* a SuperSlab lies in one leaf */
+    address_fill(address_leaf_of(a)->owner, a, slabs, owner);
+}
 
-    for (unsigned i = 0; i < slabs; i++)
-        atomic_store_explicit(&leaf->owner[(a >> SLAB_SHIFT) % LEAF_SLABS + i], owner, memory_order_relaxed);
+hak_inline void address_set_slab(uintptr_t a, unsigned slabs, uintptr_t slab)
+{
+    address_fill(address_leaf_of(a)->slab, a, slabs, slab);
+}
+
+hak_inline uintptr_t address_slab(uintptr_t a)                  /* a < 2^ADDRESS_BITS */
+{
+    return atomic_load_explicit(&address_leaf_of(a)->slab[(a >> SLAB_SHIFT) % LEAF_SLABS], memory_order_relaxed);
 }
 
 #endif

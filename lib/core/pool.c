@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define LEVELS 7                                        /* set L of the hints: a run of 2^L slabs may be free */
-#define ALL_FREE UINT64_MAX
+#define LEVELS 8                                        /* set L of the hints: a run of 2^L slabs may be free */
+#define ALL_FREE (~(slab_map)0)
 #define KEEP_EMPTY 2                                    /* live SuperSlabs without a slab in use: hysteresis */
 _Static_assert(LEVELS <= HINT_SETS && 1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
 
@@ -77,16 +77,30 @@ struct superslab *pool_superslab(unsigned index)
 
 /* ---- what tools see of it ---- */
 
+static unsigned first_bit(slab_map map)                 /* of a map that is not 0 */
+{
+    uint64_t low = (uint64_t)map;
+
+    return (unsigned)(low ? __builtin_ctzll(low) : 64 + __builtin_ctzll((uint64_t)(map >> 64)));
+}
+
+static unsigned last_bit(slab_map map)
+{
+    uint64_t high = (uint64_t)(map >> 64);
+
+    return high ? 64 + log2_floor(high) : log2_floor((uint64_t)map);
+}
+
 /* Four cells at a time where they are neighbours in one word. */
-static void map_mask(const struct superslab *ss, uint64_t mask, unsigned cell)
+static void map_mask(const struct superslab *ss, slab_map mask, unsigned cell)
 {
     uint16_t *cells = hak_map(ss->index);
 
     while (cells && mask) {
-        unsigned i = (unsigned)__builtin_ctzll(mask);
+        unsigned i = first_bit(mask);
         if (i % 4 == 0 && (mask >> i & 15) == 15) {
             __atomic_store_n((uint64_t *)(void *)&cells[i], cell * UINT64_C(0x0001000100010001), __ATOMIC_RELAXED);
-            mask &= ~((uint64_t)15 << i);
+            mask &= ~((slab_map)15 << i);
         } else {
             __atomic_store_n(&cells[i], (uint16_t)cell, __ATOMIC_RELAXED);
             mask &= mask - 1;
@@ -105,13 +119,13 @@ static unsigned cell_of(const struct slab *slab, unsigned full)
     return HAK_CELL_BIN + slab->bin + (full << 8);
 }
 
-static uint64_t mask_of(unsigned first, unsigned run)
+static slab_map mask_of(unsigned first, unsigned run)
 {
     return (ALL_FREE >> (SS_SLABS - run)) << first;
 }
 
 /* The positions at which `run` bits in a row are set. */
-static uint64_t runs_in(uint64_t map, unsigned run)
+static slab_map runs_in(slab_map map, unsigned run)
 {
     for (unsigned have = 1; have < run;) {
         unsigned step = have < run - have ? have : run - have;
@@ -137,21 +151,21 @@ static struct pool *pool_for(unsigned row)
     return pool_of_row[row];
 }
 
-static unsigned first_ones(uint64_t map)                /* how many, from bit 0 on */
+static unsigned first_ones(slab_map map)                /* how many, from bit 0 on */
 {
-    return map == ALL_FREE ? SS_SLABS : (unsigned)__builtin_ctzll(~map);
+    return map == ALL_FREE ? SS_SLABS : first_bit(~map);
 }
 
 /* Of the places those in the smallest gap, the uppermost if several are; a gap of n free slabs shows in `fits` as
  * n - run + 1 bits in a row. */
-static uint64_t tightest(uint64_t fits, uint64_t places)
+static slab_map tightest(slab_map fits, slab_map places)
 {
-    uint64_t best = 0;
+    slab_map best = 0;
     unsigned least = SS_SLABS + 1;
 
     while (fits) {
-        unsigned first = (unsigned)__builtin_ctzll(fits), n = first_ones(fits >> first);
-        uint64_t gap = mask_of(first, n);
+        unsigned first = first_bit(fits), n = first_ones(fits >> first);
+        slab_map gap = mask_of(first, n);
         if (n <= least && (gap & places)) {
             least = n;
             best = gap & places;
@@ -161,23 +175,30 @@ static uint64_t tightest(uint64_t fits, uint64_t places)
     return best;
 }
 
-/* The positions that are multiples of `align`. */
-static uint64_t aligned_to(unsigned align)
+/* The positions that are multiples of `align`, a power of two. */
+static slab_map aligned_to(unsigned align)
 {
-    return align == 1 ? ALL_FREE : ALL_FREE / mask_of(0, align);
+#define MULTIPLES(n) (ALL_FREE / (((slab_map)1 << (n)) - 1))
+    static const slab_map multiples[LEVELS] = {
+        ALL_FREE, MULTIPLES(2), MULTIPLES(4), MULTIPLES(8), MULTIPLES(16), MULTIPLES(32), MULTIPLES(64), 1
+    };
+#undef MULTIPLES
+    return multiples[log2_floor(align)];
 }
 
-/* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Single slabs are taken from the
- * bottom; runs from the smallest gap that holds them and the top of it, so that runs find room. */
-static unsigned choose(struct superslab *ss, uint64_t fits, unsigned run, unsigned align, bool *reused)
+/* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Tiny bins and single slabs take
+ * the lowest, so that a heap that grows goes up through memory; others take from the smallest gap that holds
+ * them, and the top of it, so that runs find room. */
+static unsigned choose(struct superslab *ss, slab_map fits, unsigned row, unsigned run, unsigned align, bool *reused)
 {
-    uint64_t places = fits & aligned_to(align);
-    uint64_t dirty = places & runs_in(atomic_load_explicit(&ss->dirty_map, memory_order_relaxed), run);
+    bool lowest = run == 1 || (row < HAK_BINS && bin_info[row].size <= TINY_MAX);
+    slab_map places = fits & aligned_to(align);
+    slab_map dirty = places & runs_in(map_read(&ss->dirty_map), run);
 
     *reused = dirty != 0;
     if (dirty)
         places = dirty;
-    return run == 1 ? (unsigned)__builtin_ctzll(places) : 63 - (unsigned)__builtin_clzll(tightest(fits, places));
+    return lowest ? first_bit(places) : last_bit(tightest(fits, places));
 }
 
 static unsigned index_of(const struct superslab *ss, const struct slab *slab)
@@ -200,12 +221,11 @@ static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *
 static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)
 {
     struct slab *slab = &ss->slab[first];
-    uint64_t mask = mask_of(first, run);
-    uint64_t was_dirty = atomic_fetch_or_explicit(&ss->dirty_map, mask, memory_order_relaxed) & mask;
+    slab_map mask = mask_of(first, run);
+    slab_map was_dirty = map_set(&ss->dirty_map, mask) & mask;
 
-    for (unsigned i = 0; i < run; i++)
-        slab[i].lead = (uint8_t)i;
     slab->base = ss->base + first * SLAB_SIZE;
+    address_set_slab((uintptr_t)slab->base, run, (uintptr_t)slab);
     slab->bin = (uint8_t)row;
     slab->run = (uint8_t)run;
     slab->list = ON_NONE;
@@ -219,26 +239,25 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
 }
 
 /* A free_map has been changed by compare-exchange from `map`: was it all free? */
-static void note_taken(uint64_t map)
+static void note_taken(slab_map map)
 {
     if (unlikely(map == ALL_FREE))
         atomic_fetch_sub_explicit(&empty_live, 1, memory_order_relaxed);
 }
 
-/* Stages 1 and 2 on one SuperSlab.  The acquire pairs with the release in pool_give: what the last
- * owner wrote to the slabs and their structs comes before what the next one does. */
+/* Stages 1 and 2 on one SuperSlab.  What the last owner wrote to the slabs and their structs comes before what
+ * the next one does: both change the map, which is a full barrier. */
 static struct slab *claim(struct superslab *ss, unsigned row, unsigned run, unsigned align)
 {
-    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    slab_map map = map_read(&ss->free_map);
 
     for (;;) {
         bool reused;
-        uint64_t fits = runs_in(map, run);
+        slab_map fits = runs_in(map, run);
         if (!(fits & aligned_to(align)))
             return NULL;
-        unsigned first = choose(ss, fits, run, align, &reused);
-        if (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask_of(first, run),
-                                                   memory_order_acquire, memory_order_relaxed))
+        unsigned first = choose(ss, fits, row, run, align, &reused);
+        if (!map_exchange(&ss->free_map, &map, map & ~mask_of(first, run)))
             continue;
         note_taken(map);
         struct hak_slot_full *slot = hak_my_slot();
@@ -260,7 +279,7 @@ static struct pool *pool_of(struct superslab *ss)
 static void disbelieve(struct pool *pool, unsigned level, struct superslab *ss)
 {
     hint_clear(&pool->hint, level, ss->index);
-    if (pool_of(ss) == pool && runs_in(atomic_load(&ss->free_map), 1u << level))
+    if (pool_of(ss) == pool && runs_in(map_read(&ss->free_map), 1u << level))
         hint_set(&pool->hint, level, ss->index);
 }
 
@@ -279,7 +298,7 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run, un
             struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run, align) : NULL;
             if (slab)
                 return slab;
-            if (runs_in(atomic_load_explicit(&ss->free_map, memory_order_relaxed), 1u << level))
+            if (runs_in(map_read(&ss->free_map), 1u << level))
                 room = true;
             else
                 disbelieve(pool, level, ss);
@@ -306,10 +325,12 @@ static struct slab *take_live(struct pool *pool, unsigned row, unsigned run, uns
     return NULL;
 }
 
-static void set_hints(struct superslab *ss, uint64_t map)
+static void set_hints(struct superslab *ss, slab_map map)
 {
-    for (unsigned level = 0; level < LEVELS && runs_in(map, 1u << level); level++)
+    for (unsigned level = 0, run = 1; map; level++, run *= 2) {
         hint_set(&pool_of(ss)->hint, level, ss->index);
+        map = run < SS_SLABS ? map & map >> run : 0;    /* where twice as long a run is free */
+    }
 }
 
 /* ---- stage 3: under the pool's lock ---- */
@@ -370,7 +391,7 @@ static struct superslab *map_superslab(void)
     hak_trace(HAK_TRACE_OS_MAP, 0xFFFF, SS_SIZE);
     usdt_os_map(base, SS_SIZE, 0, ns);
     ss->base = base;
-    atomic_store_explicit(&ss->dirty_map, 0, memory_order_relaxed);
+    map_clear(&ss->dirty_map, ALL_FREE);
     GLOBAL_ADD(ss_created, 1);
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), SS_SIZE);
 
@@ -410,10 +431,10 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
     struct slab *slab = take_live(pool, row, run, align);    /* somebody may have been faster */
     struct superslab *ss = slab ? NULL : acquire(pool);
     if (ss) {
-        unsigned first = choose(ss, runs_in(ALL_FREE, run), run, align, &reused);
+        unsigned first = choose(ss, runs_in(ALL_FREE, run), row, run, align, &reused);
         slab = hand_out(ss, first, row, run);
-        atomic_store(&ss->free_map, ALL_FREE & ~mask_of(first, run));
-        set_hints(ss, ALL_FREE & ~mask_of(first, run));
+        map_set(&ss->free_map, ~mask_of(first, run));   /* it was 0 */
+        set_hints(ss, ~mask_of(first, run));
         COUNT(slot->thread.pool_acquire, 1);
     }
     lock_drop(&pool_lock);
@@ -484,12 +505,11 @@ static size_t lru_trim(uint32_t keep)
  * of a slab wins, and it stays live: false. */
 static hak_cold bool retire(struct superslab *ss)
 {
-    uint64_t all = ALL_FREE;
+    slab_map all = ALL_FREE;
 
     lock_take(&pool_lock, hak_my_slot());
     bool mine = atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
-        atomic_compare_exchange_strong_explicit(&ss->free_map, &all, 0, memory_order_acquire,
-                                                memory_order_relaxed);
+        map_exchange(&ss->free_map, &all, 0);
     if (mine) {
         note_taken(ALL_FREE);
         lru_push(ss);
@@ -501,13 +521,13 @@ static hak_cold bool retire(struct superslab *ss)
     return mine;
 }
 
-/* Makes slabs nobody's.  The release pairs with the acquire in claim. */
-static void release_slabs(struct superslab *ss, uint64_t mask)
+/* Makes slabs nobody's. */
+static void release_slabs(struct superslab *ss, slab_map mask)
 {
     atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
                           memory_order_relaxed);
     map_mask(ss, mask, HAK_CELL_FREE);                  /* while they are the caller's */
-    uint64_t map = atomic_fetch_or(&ss->free_map, mask) | mask;
+    slab_map map = map_set(&ss->free_map, mask) | mask;
     if (unlikely(map == ALL_FREE) &&
         atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY && retire(ss))
         return;
@@ -529,16 +549,13 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
 
     if (first + run > SS_SLABS)
         return false;
-    uint64_t more = mask_of(first + slab->run, run - slab->run);
-    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    slab_map more = mask_of(first + slab->run, run - slab->run), map = map_read(&ss->free_map);
     do {
         if ((map & more) != more)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~more, memory_order_acquire,
-                                                    memory_order_relaxed));
-    atomic_fetch_or_explicit(&ss->dirty_map, more, memory_order_relaxed);
-    for (unsigned i = slab->run; i < run; i++)
-        slab[i].lead = (uint8_t)i;
+    } while (!map_exchange(&ss->free_map, &map, map & ~more));
+    map_set(&ss->dirty_map, more);
+    address_set_slab((uintptr_t)slab->base, run, (uintptr_t)slab);
     slab->run = (uint8_t)run;
     map_mask(ss, more, cell_of(slab, fullness(slab)));
     return true;
@@ -568,7 +585,7 @@ void pool_map_fill(const struct slab *slab)
 /* ---- purging ---- */
 
 /* Of the slabs in `map`, those in pages of the kernel's all of whose slabs are: one may be longer than a slab. */
-static uint64_t whole_pages(uint64_t map)
+static slab_map whole_pages(slab_map map)
 {
     unsigned slabs = os_page > SLAB_SIZE ? (unsigned)(os_page >> SLAB_SHIFT) : 1;
 
@@ -576,23 +593,23 @@ static uint64_t whole_pages(uint64_t map)
 }
 
 /* All slabs of those pages that may be there. */
-static uint64_t dirty_pages(const struct superslab *ss)
+static slab_map dirty_pages(const struct superslab *ss)
 {
-    return ~whole_pages(~atomic_load_explicit(&ss->dirty_map, memory_order_relaxed));
+    return ~whole_pages(~map_read(&ss->dirty_map));
 }
 
-static size_t purge_range(struct superslab *ss, uint64_t mask)
+static size_t purge_range(struct superslab *ss, slab_map mask)
 {
     struct hak_slot_full *slot = hak_my_slot();
     size_t bytes = 0;
 
     while (mask) {
-        unsigned first = (unsigned)__builtin_ctzll(mask);
+        unsigned first = first_bit(mask);
         unsigned run = first_ones(mask >> first);
         char *from = ss->base + first * SLAB_SIZE;
         uint64_t start = os_now_ns();
         if (os_purge(from, run * SLAB_SIZE)) {
-            atomic_fetch_and_explicit(&ss->dirty_map, ~mask_of(first, run), memory_order_relaxed);
+            map_clear(&ss->dirty_map, mask_of(first, run));
             bytes += run * SLAB_SIZE;
         }
         uint64_t ns = os_now_ns() - start;
@@ -609,14 +626,13 @@ static size_t purge_range(struct superslab *ss, uint64_t mask)
 /* The free slabs of a live SuperSlab: claimed like any others, purged, given back. */
 static size_t purge_live(struct superslab *ss)
 {
-    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed), mask;
+    slab_map map = map_read(&ss->free_map), mask;
 
     do {
         mask = whole_pages(map) & dirty_pages(ss);
         if (!mask)
             return 0;
-    } while (!atomic_compare_exchange_weak_explicit(&ss->free_map, &map, map & ~mask, memory_order_acquire,
-                                                    memory_order_relaxed));
+    } while (!map_exchange(&ss->free_map, &map, map & ~mask));
     note_taken(map);
     size_t bytes = purge_range(ss, mask);
     release_slabs(ss, mask);
@@ -634,7 +650,7 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
 
     lock_take(&pool_lock, hak_my_slot());
     for (struct superslab *ss = lru.next; ss != &lru; ss = ss->next) {
-        uint64_t dirty = dirty_pages(ss);
+        slab_map dirty = dirty_pages(ss);
         if (dirty && aged(ss, now_ms, age_ms))
             bytes += purge_range(ss, dirty);
     }
@@ -704,11 +720,11 @@ void pool_after_fork(const void *self)
 /* What a thread of the parent had claimed and not yet cut is shown as free. */
 static void map_live(struct superslab *ss)
 {
-    uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+    slab_map map = map_read(&ss->free_map);
 
     map_mask(ss, ALL_FREE, HAK_CELL_FREE);
     for (unsigned i = 0; i < SS_SLABS; i++)
-        if (!(map >> i & 1) && ss->slab[i].lead == 0 && ss->slab[i].kind != SLAB_FREE)
+        if (!map_has(map, i) && slab_leads(ss, i) && ss->slab[i].kind != SLAB_FREE)
             pool_map_fill(&ss->slab[i]);
 }
 

@@ -1,6 +1,6 @@
 /* pool.h: the shared pool: the SuperSlabs of the process and their free slabs.
  *
- *   stage 1  an empty slab, used before            lock-free: compare-exchange on free_map
+ *   stage 1  an empty slab, used before            lock-free: compare-exchange of free_map
  *   stage 2  an unused slab of a live SuperSlab    the same
  *   stage 3  a SuperSlab from the LRU or the OS    under the pool's lock
  *
@@ -11,12 +11,12 @@
 #include "lib/base/hooks.h"
 #include "lib/core/superslab.h"
 
-/* Takes a run of 1 to 64 slabs.  The first one's struct comes back with base, run, clean, and
+/* Takes a run of 1 to 128 slabs.  The first one's struct comes back with base, run, clean, and
  * `lead` set in all; kind SLAB_BIN or SLAB_LARGE, owner NULL, nothing used, nothing carved.
  * `row`: the bin, or HAK_ROW_LARGE.  NULL: no memory. */
 struct slab *pool_take(unsigned row, unsigned run);
 
-/* The same, at a multiple of `align` slabs, a power of two; run + align <= 65. */
+/* The same, at a multiple of `align` slabs, a power of two; run + align <= 129. */
 struct slab *pool_take_aligned(unsigned row, unsigned run, unsigned align);
 
 /* Gives a run back; nobody may know its blocks any more and its owner words must be 0. */

@@ -2,15 +2,15 @@
  *
  *   SuperSlab, 2 MiB, aligned                        its metadata, elsewhere
  *   +------+------+---------------------+-----       struct superslab
- *   |slab 0|slab 1| run of 2 slabs (mid)| ...          free_map  1 bit a slab: nobody's
- *   +------+------+---------------------+-----         slab[64]  one struct a slab; the first of
- *    32 KiB                                                      a run stands for the run
+ *   |slab 0|slab 1| run of 2 slabs (mid)| ...          free_map   1 bit a slab: nobody's
+ *   +------+------+---------------------+-----         slab[128]  one struct a slab; the first of
+ *    16 KiB                                                       a run stands for the run
  *
  * Metadata is never inside the span and never freed (type-stable): a stale pointer to it reads a
  * struct of the same type, and an unmapped SuperSlab's struct is used again for the next one.
  *
- * A bit of free_map moves 1 -> 0 by compare-exchange (whoever does it owns the slabs) and 0 -> 1 by
- * fetch-or of the owner.  Everything in struct slab belongs to the owner of the slab:
+ * A bit of free_map moves 1 -> 0 and back by compare-exchange of the whole map: whoever takes it to 0 owns
+ * the slab, and nobody else takes it back to 1.  Everything in struct slab belongs to the owner of the slab:
  *
  *   run of a bin   the heap in `owner`: only who holds that touches map, used, carved, links
  *   large          nobody: the block's user, who is the only one to name it, frees it
@@ -53,7 +53,6 @@ struct slab {
     uint16_t used;                      /* blocks out of the slab */
     uint8_t bin;
     uint8_t run;                        /* slabs in the run */
-    uint8_t lead;                       /* of any slab of a run: slabs back to the first */
     uint8_t kind;                       /* enum slab_kind */
     uint8_t list;                       /* enum slab_list */
     uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
@@ -65,17 +64,66 @@ hak_inline uint32_t magic_of(unsigned size)
     return (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
 }
 
-#define MAP_BITS_SMALL (SLAB_SIZE / 64)         /* a slab of 64-byte blocks, or any run of larger ones */
+#define MAP_BITS_SMALL (SLAB_SIZE / 64)         /* of a slab; those of a run lie one behind the other */
 #define MAP_BITS_MAX   (SLAB_SIZE / 8)
 #define MAP_WORDS(bits) ((bits) / 64)
 
 enum ss_state { SS_GONE, SS_LIVE, SS_LRU };
 
+/* A bit a slab. */
+__extension__ typedef unsigned __int128 slab_map;
+
+/* One that threads share.  A change is one 16-byte compare-exchange, a full barrier.  A reading is two of 8 bytes:
+ * the map may never have been what is read, but slabs that are free all the while are read as free, which is
+ * all that a hint needs (hint.h), and a change that builds upon it fails if the map is another. */
+union slab_map_shared {
+    slab_map map;
+    _Atomic uint64_t half[2];           /* the lower first: x86-64 and aarch64 are little-endian */
+};
+
+hak_inline slab_map map_read(const union slab_map_shared *shared)
+{
+    return atomic_load(&shared->half[0]) | (slab_map)atomic_load(&shared->half[1]) << 64;
+}
+
+/* False: it is another by now, which *map says then. */
+hak_inline bool map_exchange(union slab_map_shared *shared, slab_map *map, slab_map to)
+{
+    slab_map was = __sync_val_compare_and_swap(&shared->map, *map, to), expected = *map;
+
+    *map = was;
+    return was == expected;
+}
+
+/* Sets bits, or clears them; what the map was. */
+hak_inline slab_map map_set(union slab_map_shared *shared, slab_map bits)
+{
+    slab_map map = map_read(shared);
+
+    while (!map_exchange(shared, &map, map | bits))
+        ;
+    return map;
+}
+
+hak_inline slab_map map_clear(union slab_map_shared *shared, slab_map bits)
+{
+    slab_map map = map_read(shared);
+
+    while (!map_exchange(shared, &map, map & ~bits))
+        ;
+    return map;
+}
+
+hak_inline bool map_has(slab_map map, unsigned slab)
+{
+    return map >> slab & 1;
+}
+
 struct superslab {
     char *base;
     uint32_t index;                     /* in the table and the hints; for life */
-    _Atomic uint64_t free_map;          /* 1: the slab is nobody's */
-    _Atomic uint64_t dirty_map;         /* 1: the slab may have pages; cleared by a purge */
+    union slab_map_shared free_map;     /* 1: the slab is nobody's */
+    union slab_map_shared dirty_map;    /* 1: the slab may have pages; cleared by a purge */
     _Atomic uint32_t freed_ms;          /* when a slab was last given back */
     _Atomic uint32_t state;             /* enum ss_state; changed under the pool's lock */
     struct pool *_Atomic pool;          /* the shared one, or the bin's own (pool.per_class) */
@@ -101,17 +149,16 @@ hak_inline struct superslab *superslab_of(const void *p)
     return likely(address_possible((uintptr_t)p)) ? superslab_with(p) : NULL;
 }
 
-/* The first slab of the run that p lies in; p is in a SuperSlab. */
-hak_inline struct slab *slab_in(struct superslab *ss, const void *p)
-{
-    unsigned i = ((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS;
-
-    return &ss->slab[i - ss->slab[i].lead];
-}
-
+/* The first slab of the run that p, which is or was in a SuperSlab, lies or last lay in; NULL: in none ever. */
 hak_inline struct slab *slab_of(const void *p)
 {
-    return slab_in(superslab_with(p), p);
+    return (struct slab *)address_slab((uintptr_t)p);
+}
+
+/* Whether a slab of a SuperSlab is the first of the run that it is part of. */
+hak_inline bool slab_leads(const struct superslab *ss, unsigned i)
+{
+    return slab_of(ss->base + i * SLAB_SIZE) == &ss->slab[i];
 }
 
 #endif

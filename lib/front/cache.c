@@ -111,7 +111,8 @@ static struct slab *slab_for(struct heap *h, unsigned bin)
         return slab;
     if ((slab = heap_adopt_slab(h, bin)) != NULL)
         return slab;
-    slab = pool_take(bin, next_run(h, bin));
+    const size_t size = bin_info[bin].size;             /* what it is a multiple of, its blocks are aligned to */
+    slab = pool_take_aligned(bin, next_run(h, bin), slabs_of(size & -size));
     if (unlikely(!slab))
         return NULL;
     atomic_store_explicit(&slab->owner, h, memory_order_relaxed);
@@ -222,22 +223,21 @@ static __attribute__((noinline)) void mark_row(struct heap *h, struct slab *slab
     marked(h, slab, m);
 }
 
-/* The number of a block, by how far into its run it begins; size and magic are the bin's. */
-hak_inline unsigned number_of(const struct slab *slab, size_t offset, size_t size, uint64_t magic, void *p)
+/* The number of a block; size and magic are the bin's. */
+hak_inline unsigned number_of(const struct slab *slab, size_t size, uint64_t magic, void *p)
 {
+    size_t offset = (uintptr_t)p - (uintptr_t)slab->base;
     uint64_t i = offset * magic >> 32;
 
-    hak_assert(slab->kind == SLAB_BIN && slab->size == size && offset == (uintptr_t)p - (uintptr_t)slab->base);
     if (unlikely(i >= slab->carved || i * size != offset))
         twice(p);
+    hak_assert(slab->kind == SLAB_BIN && slab->size == size);
     return (unsigned)i;
 }
 
 void slabs_put(struct heap *h, struct slab *slab, void *p)
 {
-    size_t offset = (uintptr_t)p - (uintptr_t)slab->base;
-
-    mark(h, slab, number_of(slab, offset, slab->size, slab->magic, p));
+    mark(h, slab, number_of(slab, slab->size, slab->magic, p));
 }
 
 /* How many of the first blocks, at most `most`, lie `step` bytes from one to the next. */
@@ -262,40 +262,22 @@ static __attribute__((noinline)) unsigned put_row(struct heap *h, struct slab *s
     return m;
 }
 
-/* Where a block lies.  Of a slab that is a run of its own, nothing but the address is needed for that. */
-struct place {
-    struct slab *slab;
-    size_t offset;
-};
-
-hak_inline struct place place_in(struct superslab *ss, const void *p, bool one_slab)
-{
-    struct slab *slab = &ss->slab[((uintptr_t)p >> SLAB_SHIFT) % SS_SLABS];
-    unsigned lead = one_slab ? 0 : slab->lead;
-
-    return (struct place){ slab - lead, (uintptr_t)p % SLAB_SIZE + lead * SLAB_SIZE };
-}
-
 /* Blocks of this heap.  Neighbours in the array are often neighbours in a slab. */
 static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
     const ptrdiff_t size = bin_info[bin].size;
     const uint64_t magic = magic_of((unsigned)size);
-    const bool one_slab = bin_info[bin].run == 1;
     void **end = blocks + n;
 
     COUNT(h->slot.row[bin].returned, n);
     while (blocks < end) {
         char *p = *blocks;
-        struct superslab *ss = superslab_with(p);
-        if (unlikely(!ss))                              /* unmapped meanwhile: all in it were free */
-            twice(p);
-        struct place at = place_in(ss, p, one_slab);
-        unsigned i = number_of(at.slab, at.offset, (size_t)size, magic, p);
+        struct slab *slab = slab_of(p);                 /* unmapped meanwhile, or another's: p is none of its blocks */
+        unsigned i = number_of(slab, (size_t)size, magic, p);
         if (blocks + 1 < end && unlikely(p + size == blocks[1] || p - size == blocks[1])) {
-            blocks += put_row(h, at.slab, i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
+            blocks += put_row(h, slab, i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
         } else {
-            mark(h, at.slab, i);
+            mark(h, slab, i);
             blocks++;
         }
     }
@@ -369,7 +351,7 @@ static void push(cell *cells, uint64_t *n, void *p)
 static void check_block(struct heap *h, unsigned bin, void *p)
 {
     struct superslab *ss = superslab_of(p);
-    struct slab *slab = ss ? slab_in(ss, p) : NULL;
+    struct slab *slab = ss ? slab_of(p) : NULL;
 
     if (!slab || slab->kind != SLAB_BIN || slab->bin != bin ||
         atomic_load_explicit(&slab->owner, memory_order_relaxed) != h ||

@@ -82,11 +82,11 @@ static size_t large_bytes(void)
 
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
-        uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+        slab_map map = map_read(&ss->free_map);
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
             continue;
         for (unsigned s = 0; s < SS_SLABS; s++)
-            if (!(map >> s & 1) && ss->slab[s].lead == 0 && ss->slab[s].kind == SLAB_LARGE)
+            if (!map_has(map, s) && slab_leads(ss, s) && ss->slab[s].kind == SLAB_LARGE)
                 slabs += ss->slab[s].run;
     }
     return slabs * SLAB_SIZE;
@@ -124,11 +124,11 @@ void front_inherited(uint64_t *inherited)
     memset(inherited, 0, HAK_ROWS * sizeof *inherited);
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
-        uint64_t map = atomic_load_explicit(&ss->free_map, memory_order_relaxed);
+        slab_map map = map_read(&ss->free_map);
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
             continue;
         for (unsigned s = 0; s < SS_SLABS; s++)
-            if (!(map >> s & 1) && ss->slab[s].lead == 0 && ss->slab[s].kind != SLAB_FREE)
+            if (!map_has(map, s) && slab_leads(ss, s) && ss->slab[s].kind != SLAB_FREE)
                 inherited[ss->slab[s].bin] += ss->slab[s].kind == SLAB_BIN ? ss->slab[s].used : 1;
     }
     inherited[HAK_ROW_HUGE] = huge_in_use();

@@ -76,7 +76,7 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero)
 void large_free(struct heap *h, void *p)
 {
     struct superslab *ss = superslab_of(p);
-    struct slab *slab = ss ? slab_in(ss, p) : NULL;
+    struct slab *slab = ss ? slab_of(p) : NULL;
     size_t bytes;
 
     if (slab && slab->kind == SLAB_LARGE && slab->base == p) {
@@ -100,7 +100,7 @@ size_t heap_usable(const void *p)
     struct superslab *ss = superslab_of(p);
     if (!ss)
         return huge_bytes(p);
-    struct slab *slab = slab_in(ss, p);
+    struct slab *slab = slab_of(p);
     return slab->kind == SLAB_LARGE && slab->base == p ? slab->run * SLAB_SIZE : 0;
 }
 
@@ -154,7 +154,7 @@ void *heap_resize_large(void *p, size_t n)
     if (heap_is_none(h) && !(h = heap_mine()))
         return NULL;                                    /* a thread past its end copies */
     heap_enter(h);
-    q = ss ? resize_slabs(h, slab_in(ss, p), n) : resize_mapping(h, p, n);
+    q = ss ? resize_slabs(h, slab_of(p), n) : resize_mapping(h, p, n);
     heap_leave(h);
     errno = saved;
     return q;

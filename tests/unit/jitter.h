@@ -36,5 +36,6 @@ void jitter(void);
     JITTER(__atomic_compare_exchange_n(p, old, v, 0, yes, no))
 #define atomic_compare_exchange_weak_explicit(p, old, v, yes, no) \
     JITTER(__atomic_compare_exchange_n(p, old, v, 1, yes, no))
+#define __sync_val_compare_and_swap(p, old, v) JITTER(__sync_val_compare_and_swap(p, old, v))
 
 #endif

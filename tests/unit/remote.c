@@ -111,7 +111,7 @@ static void nothing_left(void)
     run_threads(1, purges, NULL);
     heap_purge();
     for (unsigned i = 0; i < pool_superslabs(); i++)
-        must(pool_superslab(i)->state != SS_LIVE || pool_superslab(i)->free_map == UINT64_MAX);
+        must(pool_superslab(i)->state != SS_LIVE || map_read(&pool_superslab(i)->free_map) == ~(slab_map)0);
     check(0);
 }
 
