@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 
 #define LEVELS 8                                        /* set L of the hints: a run of 2^L slabs may be free */
-#define ALL_FREE (~(slab_map)0)
 #define KEEP_EMPTY 2                                    /* live SuperSlabs without a slab in use: hysteresis */
 _Static_assert(LEVELS <= HINT_SETS && 1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
 
@@ -26,7 +25,7 @@ static uint64_t thp_from;                               /* os.thp */
 
 static struct superslab *_Atomic table[HINT_MAX];
 static _Atomic uint32_t table_used;
-static _Atomic int32_t empty_live;                      /* live SuperSlabs whose free_map is ALL_FREE */
+static _Atomic int32_t empty_live;                      /* live SuperSlabs whose free_map is ALL_SLABS */
 
 /* Under the lock: the LRU (a ring around `lru`, newest first), the list of GONE structs, and every
  * change of superslab.state. */
@@ -77,27 +76,13 @@ struct superslab *pool_superslab(unsigned index)
 
 /* ---- what tools see of it ---- */
 
-static unsigned first_bit(slab_map map)                 /* of a map that is not 0 */
-{
-    uint64_t low = (uint64_t)map;
-
-    return (unsigned)(low ? __builtin_ctzll(low) : 64 + __builtin_ctzll((uint64_t)(map >> 64)));
-}
-
-static unsigned last_bit(slab_map map)
-{
-    uint64_t high = (uint64_t)(map >> 64);
-
-    return high ? 64 + log2_floor(high) : log2_floor((uint64_t)map);
-}
-
 /* Four cells at a time where they are neighbours in one word. */
-static void map_mask(const struct superslab *ss, slab_map mask, unsigned cell)
+static void show_cells(const struct superslab *ss, slab_map mask, unsigned cell)
 {
     uint16_t *cells = hak_map(ss->index);
 
     while (cells && mask) {
-        unsigned i = first_bit(mask);
+        unsigned i = map_first(mask);
         if (i % 4 == 0 && (mask >> i & 15) == 15) {
             __atomic_store_n((uint64_t *)(void *)&cells[i], cell * UINT64_C(0x0001000100010001), __ATOMIC_RELAXED);
             mask &= ~((slab_map)15 << i);
@@ -119,22 +104,6 @@ static unsigned cell_of(const struct slab *slab, unsigned full)
     return HAK_CELL_BIN + slab->bin + (full << 8);
 }
 
-static slab_map mask_of(unsigned first, unsigned run)
-{
-    return (ALL_FREE >> (SS_SLABS - run)) << first;
-}
-
-/* The positions at which `run` bits in a row are set. */
-static slab_map runs_in(slab_map map, unsigned run)
-{
-    for (unsigned have = 1; have < run;) {
-        unsigned step = have < run - have ? have : run - have;
-        map &= map >> step;
-        have += step;
-    }
-    return map;
-}
-
 static unsigned level_of(unsigned run)                  /* the smallest L with 2^L >= run */
 {
     return run == 1 ? 0 : log2_floor(run - 1) + 1;
@@ -151,11 +120,6 @@ static struct pool *pool_for(unsigned row)
     return pool_of_row[row];
 }
 
-static unsigned first_ones(slab_map map)                /* how many, from bit 0 on */
-{
-    return map == ALL_FREE ? SS_SLABS : first_bit(~map);
-}
-
 /* Of the places those in the smallest gap, the uppermost if several are; a gap of n free slabs shows in `fits` as
  * n - run + 1 bits in a row. */
 static slab_map tightest(slab_map fits, slab_map places)
@@ -164,8 +128,8 @@ static slab_map tightest(slab_map fits, slab_map places)
     unsigned least = SS_SLABS + 1;
 
     while (fits) {
-        unsigned first = first_bit(fits), n = first_ones(fits >> first);
-        slab_map gap = mask_of(first, n);
+        unsigned first = map_first(fits), n = map_ones(fits >> first);
+        slab_map gap = map_of(first, n);
         if (n <= least && (gap & places)) {
             least = n;
             best = gap & places;
@@ -175,30 +139,19 @@ static slab_map tightest(slab_map fits, slab_map places)
     return best;
 }
 
-/* The positions that are multiples of `align`, a power of two. */
-static slab_map aligned_to(unsigned align)
-{
-#define MULTIPLES(n) (ALL_FREE / (((slab_map)1 << (n)) - 1))
-    static const slab_map multiples[LEVELS] = {
-        ALL_FREE, MULTIPLES(2), MULTIPLES(4), MULTIPLES(8), MULTIPLES(16), MULTIPLES(32), MULTIPLES(64), 1
-    };
-#undef MULTIPLES
-    return multiples[log2_floor(align)];
-}
-
 /* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Tiny bins and single slabs take
  * the lowest, so that a heap that grows goes up through memory; others take from the smallest gap that holds
  * them, and the top of it, so that runs find room. */
 static unsigned choose(struct superslab *ss, slab_map fits, unsigned row, unsigned run, unsigned align, bool *reused)
 {
     bool lowest = run == 1 || (row < HAK_BINS && bin_info[row].size <= TINY_MAX);
-    slab_map places = fits & aligned_to(align);
-    slab_map dirty = places & runs_in(map_read(&ss->dirty_map), run);
+    slab_map places = fits & map_multiples(align);
+    slab_map dirty = places & map_runs(map_read(&ss->dirty_map), run);
 
     *reused = dirty != 0;
     if (dirty)
         places = dirty;
-    return lowest ? first_bit(places) : last_bit(tightest(fits, places));
+    return lowest ? map_first(places) : map_last(tightest(fits, places));
 }
 
 static unsigned index_of(const struct superslab *ss, const struct slab *slab)
@@ -221,7 +174,7 @@ static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *
 static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)
 {
     struct slab *slab = &ss->slab[first];
-    slab_map mask = mask_of(first, run);
+    slab_map mask = map_of(first, run);
     slab_map was_dirty = map_set(&ss->dirty_map, mask) & mask;
 
     slab->base = ss->base + first * SLAB_SIZE;
@@ -234,14 +187,14 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
         cut(ss, slab, &bin_info[row]);
     atomic_store_explicit(&slab->owner, NULL, memory_order_relaxed);
     slab->kind = row < HAK_BINS ? SLAB_BIN : SLAB_LARGE;
-    map_mask(ss, mask, cell_of(slab, row < HAK_BINS ? 0 : 255));
+    show_cells(ss, mask, cell_of(slab, row < HAK_BINS ? 0 : 255));
     return slab;
 }
 
 /* A free_map has been changed by compare-exchange from `map`: was it all free? */
 static void note_taken(slab_map map)
 {
-    if (unlikely(map == ALL_FREE))
+    if (unlikely(map == ALL_SLABS))
         atomic_fetch_sub_explicit(&empty_live, 1, memory_order_relaxed);
 }
 
@@ -253,11 +206,11 @@ static struct slab *claim(struct superslab *ss, unsigned row, unsigned run, unsi
 
     for (;;) {
         bool reused;
-        slab_map fits = runs_in(map, run);
-        if (!(fits & aligned_to(align)))
+        slab_map fits = map_runs(map, run);
+        if (!(fits & map_multiples(align)))
             return NULL;
         unsigned first = choose(ss, fits, row, run, align, &reused);
-        if (!map_exchange(&ss->free_map, &map, map & ~mask_of(first, run)))
+        if (!map_exchange(&ss->free_map, &map, map & ~map_of(first, run)))
             continue;
         note_taken(map);
         struct hak_slot_full *slot = hak_my_slot();
@@ -279,7 +232,7 @@ static struct pool *pool_of(struct superslab *ss)
 static void disbelieve(struct pool *pool, unsigned level, struct superslab *ss)
 {
     hint_clear(&pool->hint, level, ss->index);
-    if (pool_of(ss) == pool && runs_in(map_read(&ss->free_map), 1u << level))
+    if (pool_of(ss) == pool && map_runs(map_read(&ss->free_map), 1u << level))
         hint_set(&pool->hint, level, ss->index);
 }
 
@@ -298,7 +251,7 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run, un
             struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run, align) : NULL;
             if (slab)
                 return slab;
-            if (runs_in(map_read(&ss->free_map), 1u << level))
+            if (map_runs(map_read(&ss->free_map), 1u << level))
                 room = true;
             else
                 disbelieve(pool, level, ss);
@@ -343,7 +296,7 @@ static void lru_push(struct superslab *ss)
     lru.next = ss;
     lru_count++;
     atomic_store_explicit(&ss->state, SS_LRU, memory_order_relaxed);
-    map_mask(ss, ALL_FREE, HAK_CELL_LRU);
+    show_cells(ss, ALL_SLABS, HAK_CELL_LRU);
     GLOBAL_ADD(ss_lru, 1);
     GLOBAL_ADD(ss_live, -1);
 }
@@ -391,7 +344,7 @@ static struct superslab *map_superslab(void)
     hak_trace(HAK_TRACE_OS_MAP, 0xFFFF, SS_SIZE);
     usdt_os_map(base, SS_SIZE, 0, ns);
     ss->base = base;
-    map_clear(&ss->dirty_map, ALL_FREE);
+    map_clear(&ss->dirty_map, ALL_SLABS);
     GLOBAL_ADD(ss_created, 1);
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), SS_SIZE);
 
@@ -415,7 +368,7 @@ static struct superslab *acquire(struct pool *pool)
         return NULL;
     atomic_store_explicit(&ss->pool, pool, memory_order_relaxed);
     atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
-    map_mask(ss, ALL_FREE, HAK_CELL_FREE);
+    show_cells(ss, ALL_SLABS, HAK_CELL_FREE);
     GLOBAL_ADD(ss_live, 1);
     address_set_unit((uintptr_t)ss->base, (uintptr_t)ss);
     return ss;
@@ -431,10 +384,10 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
     struct slab *slab = take_live(pool, row, run, align);    /* somebody may have been faster */
     struct superslab *ss = slab ? NULL : acquire(pool);
     if (ss) {
-        unsigned first = choose(ss, runs_in(ALL_FREE, run), row, run, align, &reused);
+        unsigned first = choose(ss, map_runs(ALL_SLABS, run), row, run, align, &reused);
         slab = hand_out(ss, first, row, run);
-        map_set(&ss->free_map, ~mask_of(first, run));   /* it was 0 */
-        set_hints(ss, ~mask_of(first, run));
+        map_set(&ss->free_map, ~map_of(first, run));   /* it was 0 */
+        set_hints(ss, ~map_of(first, run));
         COUNT(slot->thread.pool_acquire, 1);
     }
     lock_drop(&pool_lock);
@@ -482,7 +435,7 @@ static bool unmap_superslab(struct superslab *ss)
     hak_trace(HAK_TRACE_OS_UNMAP, 0xFFFF, SS_SIZE);
     usdt_os_unmap(ss->base, SS_SIZE, 0, ns);
     lru_remove(ss);
-    map_mask(ss, ALL_FREE, HAK_CELL_NONE);
+    show_cells(ss, ALL_SLABS, HAK_CELL_NONE);
     ss->base = NULL;
     ss->next = gone;
     gone = ss;
@@ -505,13 +458,13 @@ static size_t lru_trim(uint32_t keep)
  * of a slab wins, and it stays live: false. */
 static hak_cold bool retire(struct superslab *ss)
 {
-    slab_map all = ALL_FREE;
+    slab_map all = ALL_SLABS;
 
     lock_take(&pool_lock, hak_my_slot());
     bool mine = atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
         map_exchange(&ss->free_map, &all, 0);
     if (mine) {
-        note_taken(ALL_FREE);
+        note_taken(ALL_SLABS);
         lru_push(ss);
         usdt_superslab_release(ss->base);
         lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
@@ -526,9 +479,9 @@ static void release_slabs(struct superslab *ss, slab_map mask)
 {
     atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
                           memory_order_relaxed);
-    map_mask(ss, mask, HAK_CELL_FREE);                  /* while they are the caller's */
+    show_cells(ss, mask, HAK_CELL_FREE);                  /* while they are the caller's */
     slab_map map = map_set(&ss->free_map, mask) | mask;
-    if (unlikely(map == ALL_FREE) &&
+    if (unlikely(map == ALL_SLABS) &&
         atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY && retire(ss))
         return;
     set_hints(ss, map);
@@ -540,7 +493,7 @@ void pool_give(struct slab *slab)
 
     slab->kind = SLAB_FREE;
     COUNT(hak_my_slot()->thread.pool_release, 1);
-    release_slabs(ss, mask_of(index_of(ss, slab), slab->run));
+    release_slabs(ss, map_of(index_of(ss, slab), slab->run));
 }
 
 static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
@@ -549,7 +502,7 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
 
     if (first + run > SS_SLABS)
         return false;
-    slab_map more = mask_of(first + slab->run, run - slab->run), map = map_read(&ss->free_map);
+    slab_map more = map_of(first + slab->run, run - slab->run), map = map_read(&ss->free_map);
     do {
         if ((map & more) != more)
             return false;
@@ -557,7 +510,7 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
     map_set(&ss->dirty_map, more);
     address_set_slab((uintptr_t)slab->base, run, (uintptr_t)slab);
     slab->run = (uint8_t)run;
-    map_mask(ss, more, cell_of(slab, fullness(slab)));
+    show_cells(ss, more, cell_of(slab, fullness(slab)));
     return true;
 }
 
@@ -570,7 +523,7 @@ bool pool_resize(struct slab *slab, unsigned run)
         return grow(ss, slab, run);
     if (run < had) {
         slab->run = (uint8_t)run;
-        release_slabs(ss, mask_of(index_of(ss, slab) + run, had - run));
+        release_slabs(ss, map_of(index_of(ss, slab) + run, had - run));
     }
     return true;
 }
@@ -579,7 +532,7 @@ void pool_map_fill(const struct slab *slab)
 {
     struct superslab *ss = superslab_of(slab->base);
 
-    map_mask(ss, mask_of(index_of(ss, slab), slab->run), cell_of(slab, fullness(slab)));
+    show_cells(ss, map_of(index_of(ss, slab), slab->run), cell_of(slab, fullness(slab)));
 }
 
 /* ---- purging ---- */
@@ -589,7 +542,7 @@ static slab_map whole_pages(slab_map map)
 {
     unsigned slabs = os_page > SLAB_SIZE ? (unsigned)(os_page >> SLAB_SHIFT) : 1;
 
-    return (runs_in(map, slabs) & aligned_to(slabs)) * mask_of(0, slabs);
+    return (map_runs(map, slabs) & map_multiples(slabs)) * map_of(0, slabs);
 }
 
 /* All slabs of those pages that may be there. */
@@ -604,19 +557,19 @@ static size_t purge_range(struct superslab *ss, slab_map mask)
     size_t bytes = 0;
 
     while (mask) {
-        unsigned first = first_bit(mask);
-        unsigned run = first_ones(mask >> first);
+        unsigned first = map_first(mask);
+        unsigned run = map_ones(mask >> first);
         char *from = ss->base + first * SLAB_SIZE;
         uint64_t start = os_now_ns();
         if (os_purge(from, run * SLAB_SIZE)) {
-            map_clear(&ss->dirty_map, mask_of(first, run));
+            map_clear(&ss->dirty_map, map_of(first, run));
             bytes += run * SLAB_SIZE;
         }
         uint64_t ns = os_now_ns() - start;
         hak_hist_add(slot->hist.os_unmap, ns);
         COUNT(slot->thread.os_purge, 1);
         usdt_os_purge(from, run * SLAB_SIZE, ns);
-        mask &= ~mask_of(first, run);
+        mask &= ~map_of(first, run);
     }
     COUNT(slot->thread.os_purge_bytes, bytes);
     hak_trace(HAK_TRACE_OS_PURGE, 0xFFFF, bytes);
@@ -722,9 +675,9 @@ static void map_live(struct superslab *ss)
 {
     slab_map map = map_read(&ss->free_map);
 
-    map_mask(ss, ALL_FREE, HAK_CELL_FREE);
+    show_cells(ss, ALL_SLABS, HAK_CELL_FREE);
     for (unsigned i = 0; i < SS_SLABS; i++)
-        if (!map_has(map, i) && slab_leads(ss, i) && ss->slab[i].kind != SLAB_FREE)
+        if (!map_has(map, i) && ss->slab[i].kind != SLAB_FREE)
             pool_map_fill(&ss->slab[i]);
 }
 
@@ -739,7 +692,7 @@ void pool_count_inherited(void)
         if (state == SS_LIVE)
             map_live(ss);
         else if (state == SS_LRU)
-            map_mask(ss, ALL_FREE, HAK_CELL_LRU);
+            show_cells(ss, ALL_SLABS, HAK_CELL_LRU);
     }
     GLOBAL_ADD(ss_live, live);
     GLOBAL_ADD(ss_lru, lru_count);

@@ -55,8 +55,8 @@ hak_inline unsigned bin_of_mid(size_t n)    /* TINY_MAX < n <= MID_MAX */
 
 /* The smallest bin of at least n bytes (n <= MID_MAX) whose blocks are all aligned to `align`, a
  * power of two up to MID_MAX: a run starts at a multiple of the greatest power of two in its bin's size, so
- * that a block is as aligned as its size.  There is one: the sizes include MID_MAX.  The bin before the one for n may be for
- * alignments alone, and large enough. */
+ * that a block is as aligned as its size.  There is one: the sizes include MID_MAX.  The bin before the one
+ * for n may be for alignments alone, and large enough. */
 hak_inline unsigned bin_of_aligned(size_t n, size_t align)
 {
     if (n < align)

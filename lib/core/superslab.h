@@ -29,6 +29,7 @@
 #include "lib/base/base.h"
 #include "lib/core/address.h"
 #include "lib/core/sizes.h"
+#include "lib/core/slab_map.h"
 
 struct heap;
 
@@ -53,7 +54,7 @@ struct slab {
     uint16_t used;                      /* blocks out of the slab */
     uint8_t bin;
     uint8_t run;                        /* slabs in the run */
-    uint8_t kind;                       /* enum slab_kind */
+    uint8_t kind;                       /* enum slab_kind; of a run's first slab alone other than SLAB_FREE */
     uint8_t list;                       /* enum slab_list */
     uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
 };
@@ -69,55 +70,6 @@ hak_inline uint32_t magic_of(unsigned size)
 #define MAP_WORDS(bits) ((bits) / 64)
 
 enum ss_state { SS_GONE, SS_LIVE, SS_LRU };
-
-/* A bit a slab. */
-__extension__ typedef unsigned __int128 slab_map;
-
-/* One that threads share.  A change is one 16-byte compare-exchange, a full barrier.  A reading is two of 8 bytes:
- * the map may never have been what is read, but slabs that are free all the while are read as free, which is
- * all that a hint needs (hint.h), and a change that builds upon it fails if the map is another. */
-union slab_map_shared {
-    slab_map map;
-    _Atomic uint64_t half[2];           /* the lower first: x86-64 and aarch64 are little-endian */
-};
-
-hak_inline slab_map map_read(const union slab_map_shared *shared)
-{
-    return atomic_load(&shared->half[0]) | (slab_map)atomic_load(&shared->half[1]) << 64;
-}
-
-/* False: it is another by now, which *map says then. */
-hak_inline bool map_exchange(union slab_map_shared *shared, slab_map *map, slab_map to)
-{
-    slab_map was = __sync_val_compare_and_swap(&shared->map, *map, to), expected = *map;
-
-    *map = was;
-    return was == expected;
-}
-
-/* Sets bits, or clears them; what the map was. */
-hak_inline slab_map map_set(union slab_map_shared *shared, slab_map bits)
-{
-    slab_map map = map_read(shared);
-
-    while (!map_exchange(shared, &map, map | bits))
-        ;
-    return map;
-}
-
-hak_inline slab_map map_clear(union slab_map_shared *shared, slab_map bits)
-{
-    slab_map map = map_read(shared);
-
-    while (!map_exchange(shared, &map, map & ~bits))
-        ;
-    return map;
-}
-
-hak_inline bool map_has(slab_map map, unsigned slab)
-{
-    return map >> slab & 1;
-}
 
 struct superslab {
     char *base;
@@ -153,12 +105,6 @@ hak_inline struct superslab *superslab_of(const void *p)
 hak_inline struct slab *slab_of(const void *p)
 {
     return (struct slab *)address_slab((uintptr_t)p);
-}
-
-/* Whether a slab of a SuperSlab is the first of the run that it is part of. */
-hak_inline bool slab_leads(const struct superslab *ss, unsigned i)
-{
-    return slab_of(ss->base + i * SLAB_SIZE) == &ss->slab[i];
 }
 
 #endif

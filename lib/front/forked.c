@@ -86,7 +86,7 @@ static size_t large_bytes(void)
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
             continue;
         for (unsigned s = 0; s < SS_SLABS; s++)
-            if (!map_has(map, s) && slab_leads(ss, s) && ss->slab[s].kind == SLAB_LARGE)
+            if (!map_has(map, s) && ss->slab[s].kind == SLAB_LARGE)
                 slabs += ss->slab[s].run;
     }
     return slabs * SLAB_SIZE;
@@ -128,7 +128,7 @@ void front_inherited(uint64_t *inherited)
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
             continue;
         for (unsigned s = 0; s < SS_SLABS; s++)
-            if (!map_has(map, s) && slab_leads(ss, s) && ss->slab[s].kind != SLAB_FREE)
+            if (!map_has(map, s) && ss->slab[s].kind != SLAB_FREE)
                 inherited[ss->slab[s].bin] += ss->slab[s].kind == SLAB_BIN ? ss->slab[s].used : 1;
     }
     inherited[HAK_ROW_HUGE] = huge_in_use();
