@@ -90,16 +90,18 @@ static unsigned carve(struct slab *slab, void **out, unsigned want, unsigned mos
     return got;
 }
 
-/* How many slabs to take for a bin whose slabs are all full: as many as it has, down to a power of two, so that a
- * bin that is used little holds little; at least a quarter of a whole run, and at most all of it. */
+/* How many slabs to take for a bin whose slabs are all full: half as many as it has, down to a power of two, so
+ * that it holds little more than it uses; at least a quarter of a whole run, and at most all of it.  So that is
+ * four times a quarter, twice a half, then whole ones. */
 static unsigned next_run(const struct heap *h, unsigned bin)
 {
     const unsigned most = bin_info[bin].run, least = (most + 3) / 4;
-    unsigned has = 0;
+    unsigned half = 0;
 
-    for (const struct slab *slab = h->cold.bin[bin].full; slab && has < most; slab = slab->next)
-        has += slab->run;
-    return has < least ? least : has < most ? 1u << log2_floor(has) : most;
+    for (const struct slab *slab = h->cold.bin[bin].full; slab && half < 2 * most; slab = slab->next)
+        half += slab->run;
+    half /= 2;
+    return half < least ? least : half < most ? 1u << log2_floor(half) : most;
 }
 
 /* A slab with blocks to give: the head of `avail`, or an ended thread's, or a new one. */
