@@ -7,8 +7,9 @@
  *   frees  34k = heap_v2_pushes 8k + fast_cache_pushes 12k + slow_frees 10k + remote_frees 4k
  *   live   26k = used 44k - cached 15k (heap_v2 2k, fast_cache 10k, sll 3k) - batched k - queued 2k
  *   sampled: 4k bytes given, 3k asked for, in every bin but C0's
- *   map: SuperSlabs 0 to 6 live, 7 and 8 in the LRU, 9 to 11 unmapped; in live SuperSlab i slab j is
- *        free for j < i, otherwise in use by C0, C3, C4, C5, C6, C7, mid, and 4j + i/2 of 255 full
+ *   map: of 64 slabs each, as libraries of ABI 1.2 have them, SuperSlabs 0 to 6 live, 7 and 8 in the LRU,
+ *        9 to 11 unmapped; in live SuperSlab i slab j is free for j < i, otherwise in use by C0, C3, C4,
+ *        C5, C6, C7, mid, and 4j + i/2 of 255 full
  *   large: 3k allocs, k frees, 300000k bytes out, 100000k back; huge: the same, ten times the bytes
  */
 #ifndef TESTS_FIXTURE_H
@@ -26,7 +27,7 @@
 
 #include "abi/layout.h"
 
-enum { FIXTURE_PAGE = 4096, FIXTURE_SLOTS_MAX = 64 };
+enum { FIXTURE_PAGE = 4096, FIXTURE_SLOTS_MAX = 64, FIXTURE_SLABS = 64 };
 
 /* The file, as it is laid out. */
 struct fixture_head {
@@ -40,7 +41,7 @@ struct fixture {
     union { struct fixture_head head; char head_pages[24 * FIXTURE_PAGE]; };
     union { struct hak_state_full state; char state_pages[2 * FIXTURE_PAGE]; };
     union { struct hak_control control; char control_page[FIXTURE_PAGE]; };
-    union { uint16_t map[12][HAK_MAP_SLABS]; char map_page[FIXTURE_PAGE - 8]; };
+    union { uint16_t map[12][FIXTURE_SLABS]; char map_page[FIXTURE_PAGE - 8]; };
     uint64_t rounds;            /* no part of a segment: how often all threads have had their turn */
     union { struct hak_slot_full slot; char slot_pages[5 * FIXTURE_PAGE]; }
         slots[FIXTURE_SLOTS_MAX];
@@ -191,7 +192,7 @@ static void fixture_map(struct fixture *f)
 {
     static const unsigned cls[9] = { 0, 3, 4, 5, 6, 7, HAK_CLASS_MID };
     for (unsigned i = 0; i < 9; i++)
-        for (unsigned j = 0; j < HAK_MAP_SLABS; j++)
+        for (unsigned j = 0; j < FIXTURE_SLABS; j++)
             f->map[i][j] = (uint16_t)(i >= 7 ? HAK_CELL_LRU : j < i ? HAK_CELL_FREE
                                       : (HAK_CELL_BIN + fixture_first_bin(cls[i])) | (4 * j + i / 2) << 8);
     f->state.state.map_used = 12;

@@ -72,7 +72,7 @@ ok 'and where the document says' ${CC:-cc} -std=gnu11 -I"$HAK_SRC" -fsyntax-only
 sed -i 's/ generation) == 8,/ generation) == 16,/; s/hak_slot, applied) == 8/hak_slot, applied) == 9/' "$tmp/document.c"
 like "$(${CC:-cc} -std=gnu11 -I"$HAK_SRC" -fsyntax-only "$tmp/document.c" 2>&1)" 'hak_slot.applied: offset' \
     'an offset that is wrong would be found'
-constants='HAK_VALUES_MAX 96 HAK_HIST_BUCKETS 32 HAK_TRACE_RECORDS 4096 HAK_MAP_SLABS 64 HAK_CELL_FREE 1 HAK_CELL_LRU 2 HAK_CELL_BIN 16 HAK_ABI_MAJOR 1 HAK_TRACE_KINDS 14 HAK_TICK_FREES 2048'
+constants='HAK_VALUES_MAX 96 HAK_HIST_BUCKETS 32 HAK_TRACE_RECORDS 4096 HAK_MAP_SLABS 128 HAK_CELL_FREE 1 HAK_CELL_LRU 2 HAK_CELL_BIN 16 HAK_ABI_MAJOR 1 HAK_TRACE_KINDS 14 HAK_TICK_FREES 2048'
 # shellcheck disable=SC2086
 is "$(for name in $(xargs -n2 <<<$constants | cut -d' ' -f1); do
     echo "$name $(printf '#include "abi/segment.h"\nint x[%s];' "$name" | ${CC:-cc} -I"$HAK_SRC" -xc -c -o "$tmp/o" - &&

@@ -331,7 +331,7 @@ static size_t look_at_map(void)
     return n;
 }
 
-/* Of an older library, and of a newer one. */
+/* Of the oldest library, of today's and of a newer one. */
 static void test_map_slabs(void)
 {
     f->head.header.map_size = 64;
@@ -340,10 +340,18 @@ static void test_map_slabs(void)
     is(superslabs[1].cell[0], f->map[0][32], "they lie one behind the other");
     is(superslabs[1].cell[31], f->map[0][63], "up to the last slab");
     is(superslabs[1].cell[32], HAK_CELL_NONE, "and there are no more than that");
+    f->head.header.map_count = 6;
     f->head.header.map_size = 2 * sizeof *f->map;
-    is(look_at_map(), 12, "SuperSlabs of 128 slabs");
+    is(look_at_map(), 6, "SuperSlabs of 128 slabs");
+    is(slabs, 128, "each");
+    is(superslabs[1].cell[0], f->map[2][0], "from the first");
+    is(superslabs[1].cell[127], f->map[3][63], "to the last");
+    f->head.header.map_count = 3;
+    f->head.header.map_size = 4 * sizeof *f->map;
+    is(look_at_map(), 3, "SuperSlabs of 256 slabs");
     is(slabs, HAK_MAP_SLABS, "of which the first are looked at");
-    is(superslabs[1].cell[0], f->map[2][0], "of each");
+    is(superslabs[1].cell[0], f->map[4][0], "of each");
+    f->head.header.map_count = 12;
     f->head.header.map_size = 0;
     is(look_at_map() + slabs, 0, "without cells there is no map,");
     f->head.header.map_size = 60;
@@ -356,7 +364,9 @@ static void test_map(void)
     is(look_at_map(), 12, "the cells of twelve SuperSlabs");
     is(superslabs[2].cell[1], HAK_CELL_FREE, "a free slab");
     is(superslabs[2].cell[3], (HAK_CELL_BIN + fixture_first_bin(4)) | 13 << 8, "one in use");
-    is(superslabs[8].cell[HAK_MAP_SLABS - 1], HAK_CELL_LRU, "one in the LRU");
+    is(slabs, 64, "each of 64 slabs");
+    is(superslabs[8].cell[63], HAK_CELL_LRU, "one in the LRU");
+    is(superslabs[8].cell[64], HAK_CELL_NONE, "and no more");
     is(superslabs[11].cell[0], HAK_CELL_NONE, "an empty place");
     f->state.state.map_used = 5;
     is(look_at_map(), 5, "of those that have been used");
