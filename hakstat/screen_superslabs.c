@@ -7,16 +7,20 @@
 #include "hakstat/draw.h"
 #include "hakstat/screens.h"
 
-enum { SUPERSLAB, STATE, IN_USE, FREE, FULL, SLABS, TENTHS };
+enum { SUPERSLAB, FROM, STATE, IN_USE, FREE, FULL, SLABS, TENTHS };
 
-/* 80 columns have room for all but the last two ranks. */
+/* So many slabs are a row, which 80 columns have room for: with slabs of 16 KiB a SuperSlab has two. */
+enum { ROW_SLABS = 64 };
+
+/* 80 columns have room for all but the last three ranks. */
 static const struct column columns[] = {
     [SUPERSLAB] = { "superslab", "NO", 4, 0, U_COUNT },
+    [FROM]      = { "first_slab", "FROM", 4, 5, U_COUNT },
     [STATE]     = { "state", "STATE", 5, 4, U_TEXT },
     [IN_USE]    = { "slabs_used", "USED", 4, 2, U_COUNT },
     [FREE]      = { "slabs_free", "FREE", 4, 3, U_COUNT },
     [FULL]      = { "full_part", "FULL%", 5, 1, U_PART },
-    [SLABS]     = { "slabs", "SLABS BY CLASS", HAK_MAP_SLABS, 0, U_MAP },
+    [SLABS]     = { "slabs", "SLABS BY CLASS", ROW_SLABS, 0, U_MAP },
     [TENTHS]    = { "tenths", "TENTHS FULL", 0, 0, U_TENTHS },
 };
 
@@ -41,15 +45,16 @@ static char tenths_of(uint16_t cell)
     return (cell & 0xFF) < HAK_CELL_BIN ? ' ' : full == 0 ? '?' : (char)('0' + (full - 1) * 9 / 254);
 }
 
-static void add(const struct span *span, struct table *table, size_t i)
+/* The slabs of SuperSlab i from `first` on. */
+static void add(const struct span *span, struct table *table, size_t i, size_t first)
 {
-    char slabs[HAK_MAP_SLABS + 1] = "", tenths[HAK_MAP_SLABS + 1] = "";
+    char slabs[ROW_SLABS + 1] = "", tenths[ROW_SLABS + 1] = "";
     unsigned used = 0, free = 0, known = 0;
     double full = 0;
-    struct row *row = table_add(table, i);
+    struct row *row = table_add(table, i * HAK_MAP_SLABS + first);
 
-    for (size_t k = 0; k < shm_map_slabs(span->seg); k++) {
-        uint16_t cell = span->map[i].cell[k];
+    for (size_t k = 0; k < ROW_SLABS && first + k < shm_map_slabs(span->seg); k++) {
+        uint16_t cell = span->map[i].cell[first + k];
         unsigned kind = kind_of(span->seg, cell);
 
         slabs[k] = letters[kind];
@@ -60,6 +65,7 @@ static void add(const struct span *span, struct table *table, size_t i)
         full += isdigit((unsigned char)tenths[k]) ? ((cell >> 8) - 1) / 254.0 : 0;
     }
     row->cell[SUPERSLAB].number = (double)i;
+    row->cell[FROM].number = (double)first;
     row->cell[STATE].text = slabs[0] == letters[KIND_LRU] ? "LRU" : "live";
     row->cell[IN_USE].number = used;
     row->cell[FREE].number = free;
@@ -78,8 +84,8 @@ static bool is_there(const struct shm_superslab *ss)
 static void fill(const struct span *span, struct table *table)
 {
     for (size_t i = 0; i < span->map_count; i++)
-        if (is_there(&span->map[i]))
-            add(span, table, i);
+        for (size_t first = 0; is_there(&span->map[i]) && first < shm_map_slabs(span->seg); first += ROW_SLABS)
+            add(span, table, i, first);
 }
 
 static uint64_t mapped(const struct span *span)

@@ -92,6 +92,17 @@ static void no_map(struct fixture *f)
 {
     f->head.header.header_size = offsetof(struct hak_seg_header, map_off);
 }
+static void map_today(struct fixture *f)       /* two SuperSlabs as one of 128 slabs: 0 to 2 live, 3 in the LRU */
+{
+    memmove(f->map[6], f->map[7], 2 * sizeof *f->map);
+    memset(f->map[8], 0, 4 * sizeof *f->map);
+    f->head.header.map_count = 6;
+    f->head.header.map_size = 2 * sizeof *f->map;
+    f->state.state.map_used = 6;
+    f->state.global.ss_live = 3;
+    f->state.global.ss_lru = 1;
+    f->state.global.ss_unmapped = 8;
+}
 static void map_older(struct fixture *f)       /* a SuperSlab of 32 slabs */
 {
     uint16_t *cells = f->map[0];
@@ -128,7 +139,7 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "pool_law", pool_law }, { "offsets", offsets }, { "no_slots", no_slots }, { "slot_most", slot_most },
     { "stats_most", stats_most }, { "bins_most", bins_most }, { "class_most", class_most }, { "overlap", overlap },
     { "no_map", no_map },
-    { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
+    { "map_today", map_today }, { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
     { "cut", cut }, { "name_twice", name_twice },
 };
 

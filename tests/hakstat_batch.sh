@@ -109,7 +109,7 @@ is "$(jq -r '.superslabs[0].tenths, .superslabs[8].slabs' <<<"$out" | xargs)" \
     "?000000011111112222222333333344444445555555666666677777778888888 ----------------------------------------------------------------" 'not looked at; in the LRU'
 run -n 1 -d 0.05 -s superslabs
 is "$(sed -n 9p <<<"$out" | tr -s ' ')" \
-    ' 6 live 58 6 55.1 ......mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm 0111111122222223333333444444455555556666666777777788888889' 'as text'
+    ' 6 0 live 58 6 55.1 ......mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm 0111111122222223333333444444455555556666666777777788888889' 'as text'
 run -j --cumulative -n 1 -s knobs
 is "$(jq -c '.knobs[1] | [.knob, .value, .default, .range, .context, .origin]' <<<"$out")" \
     '["tiny.heap_v2.class_mask","0xFF","0xFF","0x0..0xFF","live","default"]' 'knobs'
@@ -130,6 +130,25 @@ is "$(sed -n 2p <<<"$out" | cut -d, -f2,4-)" "$pid,C0,8,360,204,0.166667,0.50000
 is "$(tail -1 <<<"$out" | cut -d, -f4-7)" 'huge,,18,6' 'CSV: no bound is an empty field'
 run --csv -n 2 -d 0.05
 is "$(wc -l <<<"$out")" 23 'CSV: one head, eleven rows a sample'
+
+# Of a library with 128 slabs in a SuperSlab, as today's, each 64 are a row.
+stop "$pid"
+start corrupt=map_today
+run -j -n 1 -d 0.05 -s superslabs
+is "$(jq -c '[.superslabs[] | [.superslab, .first_slab, .state, .slabs_used, .slabs_free]]' <<<"$out")" \
+    '[[0,0,"live",64,0],[0,64,"live",63,1],[1,0,"live",62,2],[1,64,"live",61,3],[2,0,"live",60,4],[2,64,"live",59,5],[3,0,"LRU",0,0],[3,64,"LRU",0,0]]' \
+    '128 slabs in a SuperSlab: two rows of 64 each'
+run -n 1 -d 0.05 -s superslabs
+is "$(sed -n '2p;3p;8,10p' <<<"$out" | tr -s ' ')" \
+    "NO FROM STATE USED FREE FULL% SLABS BY CLASS TENTHS FULL
+ 0 0 live 64 0 50.0 0000000000000000000000000000000000000000000000000000000000000000 ?000000011111112222222333333344444445555555666666677777778888888
+ 2 64 live 59 5 53.9 .....77777777777777777777777777777777777777777777777777777777777 00111111122222223333333444444445555555666666677777778888888
+ 3 0 LRU 0 0 - ---------------------------------------------------------------- 
+ 3 64 LRU 0 0 - ---------------------------------------------------------------- " 'as text'
+run --csv -n 1 -d 0.05 -s superslabs
+is "$(sed -n 7p <<<"$out" | cut -d, -f2,4-)" "$pid,2,64,live,59,5,0.539370,.....77777777777777777777777777777777777777777777777777777777777,     00111111122222223333333444444445555555666666677777778888888" \
+    'as CSV: the upper half of the third SuperSlab'
+is "$(head -1 <<<"$out")" time_ns,pid,interval_ns,superslab,first_slab,state,slabs_used,slabs_free,full_part,slabs,tenths 'by these names'
 
 # A thread that moves, by a hundred allocations and then a hundred frees; a sample may come in between,
 # and its time must be long enough for the thread to get a CPU.

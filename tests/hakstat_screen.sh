@@ -67,12 +67,12 @@ sees '6 58 55.1 ......░░░░░░░░░░░░░░░▒▒▒▒�
 sees '8 0 - ----------------------------------------------------------------' 'a SuperSlab in the LRU'
 sees 'SuperSlabs: 7 in use, 2 empty in the LRU, 11 at most How full' 'superslabs: the summary'
 sees '█ C0 64 █ C3 63 █ C4 62 █ C5 61 █ C6 60 █ C7 59 █ mid 58 . free 21 - LRU 128' 'what there is of each class'
-type_keys '>' '>' '>' '>'
+type_keys '>' '>' '>' '>' '>'
 sees 'sorted by FREE' 'superslabs: sorted'
 sees 'SLABS BY CLASS 6 58' 'by free slabs'
 type_keys / m Enter
 sees_no '5 59' 'superslabs: those with slabs of mid'
-type_keys '\' '<' '<' '<' '<' 7
+type_keys '\' '<' '<' '<' '<' '<' 7
 sees 'superslabs_created 12 0 SuperSlabs mapped since the start.' '7: counters of the process'
 type_keys End
 sees 'Times the thread had to wait for a lock of the allocator.' 'and those of threads'
@@ -283,7 +283,7 @@ type_keys Right
 sees 'REPLAY 31/31' 'and no further'
 does seek; does seek_far; does seek_end
 type_keys 3
-sees '3 live 61 3 ' 'the map is recorded too'
+sees '3 0 live 61 3 ' 'the map is recorded too'
 type_keys p + 1 [
 sees 'every 1 s' '+: a replay that is slower'
 sees 'REPLAY 2/31' 'goes on'
@@ -341,8 +341,8 @@ sees '6 ......░░░░░░░░░░░░░░░▒▒▒▒▒▒▒
 screen_size 69x20
 sees '6 ......░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓█ SuperSlabs: 7 in use' '69x20: all of it'
 screen_size 100x26
-sees 'NO STATE USED FREE FULL% SLABS BY CLASS 0 live 64 0 50.0 0░' '100x26: with all columns'
-sees '8 LRU 0 0 - ---' '100x26: one in the LRU'
+sees 'NO FROM STATE USED FREE FULL% SLABS BY CLASS 0 0 live 64 0 50.0 0░' '100x26: with all columns'
+sees '8 0 LRU 0 0 - ---' '100x26: one in the LRU'
 type_keys 1
 screen_size 300x60
 sees 'REFILLED REMOTE DRAINED L0 HITS FAST HITS SLOW RETURNED IN PLACE' '300x60: every column'
@@ -468,6 +468,27 @@ start superslabs=500
 screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
 sees 'SuperSlabs: 500 in use, 2 empty in the LRU, 11 at most; 493 are not on the map' \
     'more SuperSlabs than cells: it says so'
+stop "$pid"
+start corrupt=map_today
+screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
+sees 'NO USED FULL% SLABS BY CLASS 0 64 50.0 0░░░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 0 63 50.0 .░░░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 1 62' \
+    '128 slabs in a SuperSlab: two rows of 64 each, in 80 columns'
+sees '2 59 53.9 .....░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 3 0 - ---------------------------------------------------------------- 3 0 - ---------------------------------------------------------------- SuperSlabs' \
+    'one in the LRU too'
+sees 'SuperSlabs: 3 in use, 1 empty in the LRU, 11 at most How full' 'but they are counted as one'
+sees '█ C0 64 █ C3 63 █ C4 62 █ C5 61 █ C6 60 █ C7 59 . free 15 - LRU 128' 'and their slabs one by one'
+chosen_is() { [[ $(plain | grep $'\e\\[7m' | tail -1 | sed 's/\x1b\[[0-9;]*m//g' | tr -s ' ') == "$1"* ]]; }
+type_keys Down
+ok 'Down: the second row of the first SuperSlab' wait_until chosen_is ' 0 63 50.0 .░'
+type_keys Down
+ok 'Down: the first of the next' wait_until chosen_is ' 1 62 51.2 ..░'
+screen_size 95x24
+sees 'NO STATE USED FREE FULL% SLABS BY CLASS 0 live 64 0 50.0 0░' '95 columns: all columns but FROM'
+screen_size 96x24
+sees 'NO FROM STATE USED FREE FULL% SLABS BY CLASS 0 0 live 64 0 50.0 0░░░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 0 64 live 63 1 50.0 .░░░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 1 0 live' \
+    '96 columns: the first slab of a row as well'
+sees '2 64 live 59 5 53.9 .....░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ 3 0 LRU 0 0 - ---------------------------------------------------------------- 3 64 LRU 0 0 - ---------------------------------------------------------------- SuperSlabs' \
+    'down to the last row'
 stop "$pid"
 start corrupt=map_older
 screen_open 80x24 "$hakstat" -p "$pid" -s superslabs
