@@ -13,7 +13,9 @@
 
 #include "hakstat/memory.h"
 
-#define MAGIC "HAKSTAT2"
+#define MAGIC "HAKSTAT3"
+#define OLDER "HAKSTAT2"                /* of a SuperSlab it has at most OLDER_SLABS cells, and doesn't say how many */
+enum { OLDER_SLABS = 64 };
 enum { MAGIC_SIZE = sizeof MAGIC - 1, KEY_EVERY = 64, TABLES_MOST = 1 << 20, CHUNK_MOST = 1 << 30 };
 enum { TRACE_WORDS = HAK_TRACE_RECORDS * sizeof(struct hak_trace_record) / 8 };
 
@@ -26,7 +28,7 @@ struct chunk_head {
 struct segment_head {
     int32_t pid;
     char    comm[16];
-    uint32_t pad;
+    uint32_t slabs;                     /* whose cells are there, of a SuperSlab's; 0 in OLDER */
 };
 struct frame_head {
     uint64_t time_ns, boot_ns, rss_bytes;
@@ -53,20 +55,20 @@ static size_t state_words(const struct shm_seg *seg)
     return seg->header.state_size / 8;
 }
 
-/* Of the cells of a SuperSlab, of which there are as many as the library makes slabs of one. */
-static size_t cell_words(const struct shm_seg *seg)
+/* Of the cells of so many slabs of a SuperSlab. */
+static size_t cell_words(size_t slabs)
 {
-    return shm_map_slabs(seg) * sizeof(uint16_t) / 8;
+    return slabs * sizeof(uint16_t) / 8;
 }
 
-static size_t map_words(const struct shm_seg *seg)
+static size_t map_words(size_t slabs)
 {
-    return HAK_MAP_SUPERSLABS * cell_words(seg);
+    return HAK_MAP_SUPERSLABS * cell_words(slabs);
 }
 
-static size_t all_words(const struct shm_seg *seg, unsigned slots)
+static size_t all_words(const struct shm_seg *seg, size_t slabs, unsigned slots)
 {
-    return state_words(seg) + TRACE_WORDS + map_words(seg) + (size_t)slots * seg->header.slot_stride / 8;
+    return state_words(seg) + TRACE_WORDS + map_words(slabs) + (size_t)slots * seg->header.slot_stride / 8;
 }
 
 /* Attaching has checked the other areas. */
@@ -147,7 +149,7 @@ static void chunk_end(struct recorder *r, size_t at)
 static int add_segment(struct recorder *r, const struct shm_seg *seg, struct shm_error *err)
 {
     size_t size = seg->header.state_off, at = chunk_begin(r, CHUNK_SEGMENT);
-    struct segment_head head = { .pid = seg->proc.pid };
+    struct segment_head head = { .pid = seg->proc.pid, .slabs = (uint32_t)shm_map_slabs(seg) };
 
     if (size > TABLES_MOST)
         return shm_fail(err, SHM_EIO, "its descriptors are too large to record");
@@ -172,7 +174,8 @@ static void put_number(struct recorder *r, uint64_t n)
 static size_t lay_words(struct recorder *r, const struct sample *s)
 {
     const struct shm_seg *seg = s->snap->seg;
-    size_t state = state_words(seg), cells = cell_words(seg), count = all_words(seg, s->snap->slot_count);
+    size_t slabs = shm_map_slabs(seg), cells = cell_words(slabs), state = state_words(seg);
+    size_t count = all_words(seg, slabs, s->snap->slot_count);
     struct hak_trace_record *ring;
 
     r->words = must_realloc(r->words, count * 8);
@@ -184,7 +187,7 @@ static size_t lay_words(struct recorder *r, const struct sample *s)
     state += TRACE_WORDS;
     for (size_t i = 0; i < s->map_count; i++)
         memcpy(r->words + state + i * cells, s->map[i].cell, cells * 8);
-    state += map_words(seg);
+    state += map_words(slabs);
     memcpy(r->words + state, s->snap->slot_bytes, (count - state) * 8);
     return count;
 }
@@ -244,6 +247,7 @@ struct recorded {
     uint32_t size;
     struct shm_seg *seg;                /* NULL: not made yet */
     uint8_t *map;
+    size_t slabs;                       /* whose cells are in its frames, of a SuperSlab's */
     unsigned slots;                     /* that have memory */
     unsigned frame;                     /* which is in `map` */
     bool filled;                        /* one is */
@@ -326,7 +330,8 @@ static int read_file(const char *path, struct replay *r, struct shm_error *err)
             break;
     }
     close(fd);
-    if (r->size < MAGIC_SIZE || memcmp(r->file, MAGIC, MAGIC_SIZE) != 0)
+    if (r->size < MAGIC_SIZE ||
+        (memcmp(r->file, MAGIC, MAGIC_SIZE) != 0 && memcmp(r->file, OLDER, MAGIC_SIZE) != 0))
         return shm_fail(err, SHM_EABI, "%s: no recording of this version of hakstat", path);
     return SHM_OK;
 }
@@ -376,6 +381,20 @@ static int damaged(struct shm_error *err)
     return shm_fail(err, SHM_EIO, "the recording is damaged");
 }
 
+/* How many cells of a SuperSlab its frames have.  False: more than the segment. */
+static bool take_slabs(struct recorded *s, uint32_t slabs)
+{
+    size_t all = shm_map_slabs(s->seg);
+
+    s->slabs = slabs != 0 ? slabs : all < OLDER_SLABS ? all : OLDER_SLABS;
+    return s->slabs % 4 == 0 && s->slabs <= s->seg->header.map_size / sizeof(uint16_t);
+}
+
+static int no_memory(struct shm_error *err)
+{
+    return shm_fail(err, SHM_EIO, "no memory for the recording: %s", strerror(errno));
+}
+
 /* A file in memory, as large as the segment was, with its header and descriptors. */
 static int make_segment(struct replay *r, struct recorded *s, struct shm_error *err)
 {
@@ -397,24 +416,29 @@ static int make_segment(struct replay *r, struct recorded *s, struct shm_error *
         pwrite(fd, tables, size, 0) != (ssize_t)size) {
         if (fd >= 0)
             close(fd);
-        return shm_fail(err, SHM_EIO, "no memory for the recording: %s", strerror(errno));
+        return no_memory(err);
     }
     code = shm_attach_copy(&proc, fd, &s->seg, err);
     if (code != SHM_OK)
         return code;
-    s->map = mmap(NULL, header.total_size, PROT_READ | PROT_WRITE, MAP_SHARED, s->seg->fd, 0);
-    if (s->map != MAP_FAILED)
-        return SHM_OK;
-    shm_detach(s->seg);
-    s->seg = NULL;
-    return shm_fail(err, SHM_EIO, "no memory for the recording: %s", strerror(errno));
+    if (!take_slabs(s, head.slabs)) {
+        code = damaged(err);
+    } else {
+        s->map = mmap(NULL, header.total_size, PROT_READ | PROT_WRITE, MAP_SHARED, s->seg->fd, 0);
+        code = s->map == MAP_FAILED ? no_memory(err) : SHM_OK;
+    }
+    if (code != SHM_OK) {
+        shm_detach(s->seg);
+        s->seg = NULL;
+    }
+    return code;
 }
 
 /* Where word i of a sample is in the segment's file; NULL: it has no such area. */
 static uint64_t *word_at(const struct recorded *s, size_t i)
 {
     const struct hak_seg_header *h = &s->seg->header;
-    size_t state = state_words(s->seg), cells = cell_words(s->seg), map = map_words(s->seg);
+    size_t state = state_words(s->seg), cells = cell_words(s->slabs), map = map_words(s->slabs);
 
     if (i < state)
         return (uint64_t *)(s->map + h->state_off) + i;
@@ -464,7 +488,7 @@ static void clear_words(struct recorded *s)
     if (has_trace(s->seg))
         memset(s->map + h->trace_off, 0, TRACE_WORDS * 8);
     for (size_t i = 0; i < h->map_count && i < HAK_MAP_SUPERSLABS; i++)
-        memset(s->map + h->map_off + i * h->map_size, 0, cell_words(s->seg) * 8);
+        memset(s->map + h->map_off + i * h->map_size, 0, cell_words(s->slabs) * 8);
     memset(s->map + h->slots_off, 0, (size_t)s->slots * h->slot_stride);
 }
 
@@ -480,7 +504,7 @@ static int apply_frame(struct replay *r, unsigned i, struct shm_error *err)
     memcpy(&head, r->file + frame->at, sizeof head);
     if (!back_slots(s, head.slots))
         return damaged(err);
-    count = all_words(s->seg, head.slots);
+    count = all_words(s->seg, s->slabs, head.slots);
     if (head.key)
         clear_words(s);
     while (from < end) {

@@ -3,8 +3,8 @@
  * The file is host-specific, like a segment: a magic, then chunks, each with its length and
  * a checksum, so that a torn tail is only a shorter recording:
  *
- *     "HAKSTAT2"
- *     SEGMENT   pid, name; the segment's header and descriptors as they are
+ *     "HAKSTAT3"
+ *     SEGMENT   pid, name, cells of a SuperSlab; the segment's header and descriptors as they are
  *     FRAME     clocks; the words of state area, trace ring, map and slots (of these, what counters
  *               that this program knows name) that differ from the last frame (of a key frame: from
  *               0), as LEB128 pairs (words skipped, zigzag difference)

@@ -2,6 +2,7 @@
 . "$(dirname "$0")/alone.sh"
 . "$(dirname "$0")/tap.sh"
 need jq jq
+need python3 python3
 
 # start ARGUMENT...: a fixture; its pid is in $pid.
 start() {
@@ -103,4 +104,35 @@ ok 'replay as they were' same "$tmp/a" "$tmp/b" || diag "$(diff "$tmp/a" "$tmp/b
 is "$(head -1 "$tmp/replayed" | jq -c '[.[].slabs | length] | unique') $(tail -1 "$tmp/replayed")" "[64] $(cat "$tmp/map")" \
     'their maps too, with as many slabs as each has'
 is "$(jq -c '[.[].slabs | length] | unique' "$tmp/map")" '[32]' 'the second one has fewer'
+
+# A library with 128 slabs in a SuperSlab, as today's.
+start threads=2 busy=1 corrupt=map_today
+"$hakstat" -j -n 3 -d 0.02 -p "$pid" -s superslabs --record "$tmp/today" >"$tmp/live"
+"$hakstat" -j --replay "$tmp/today" -s superslabs >"$tmp/replayed"
+ok '128 slabs: replayed as they were' same "$tmp/live" "$tmp/replayed"
+is "$(tail -1 "$tmp/replayed" | jq -c '[.superslabs[] | [.superslab, .first_slab, .slabs_used]]')" \
+    '[[0,0,64],[0,64,63],[1,0,62],[1,64,61],[2,0,60],[2,64,59],[3,0,0],[3,64,0]]' 'all of them'
+
+# as_older RECORDING: one whose first segment is the only one, as hakstat wrote it that knew 64 slabs at most.
+as_older() {
+    python3 - "$1" <<'END'
+import struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+assert data[:8] == b"HAKSTAT3"
+data[:8] = b"HAKSTAT2"
+kind, size = struct.unpack_from("2I", data, 8)
+struct.pack_into("I", data, 24 + 20, 0)                 # cells of a SuperSlab
+total = 2166136261
+for byte in data[8:16] + data[24:24 + size]:
+    total = (total ^ byte) * 16777619 & 0xFFFFFFFF
+struct.pack_into("I", data, 16, total)
+sys.stdout.buffer.write(data)
+END
+}
+kill -KILL "$pid"
+start threads=2 busy=1
+"$hakstat" -j -n 3 -d 0.02 -p "$pid" -s superslabs --record "$tmp/64" >"$tmp/live"
+as_older "$tmp/64" >"$tmp/older"
+"$hakstat" -j --replay "$tmp/older" -s superslabs >"$tmp/replayed"
+ok "an older hakstat's recording of 64 slabs: likewise" same "$tmp/live" "$tmp/replayed"
 done_testing
