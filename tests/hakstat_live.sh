@@ -85,15 +85,15 @@ type_keys 3
 slabs_of() { screen | sed -nE "s/.*[█0-9mL] $1 ([0-9]+)( .*)?$/\\1/p"; }
 before=$(slabs_of C7)
 order alloc 0 1000 6500
-more() { [ "$(slabs_of C7)" -ge $((${before:-0} + 200)) ]; }
-ok 'superslabs: 6,500 blocks of 1 KiB are two hundred slabs of C7 more' wait_until more
+more() { [ "$(slabs_of C7)" -ge $((${before:-0} + 400)) ]; }
+ok 'superslabs: 6,500 blocks of 1 KiB are four hundred slabs of C7 more' wait_until more
 order pairs 0 16 5000
 sees '█████████████████' 'full ones, once their thread has looked'
 order free 0 6500
 order pairs 0 16 5000
 sees_no '█████████████████' 'and not full any more'
 before=$(slabs_of large)
-order alloc 0 320000 20
+order alloc 0 160000 20
 more() { [ "$(slabs_of large)" -eq $((before + 200)) ]; }
 ok '20 large blocks of ten slabs are 200 slabs' wait_until more
 order free 0 20
