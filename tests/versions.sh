@@ -16,7 +16,7 @@ mkdir "$other"
 cp -r "$HAK_SRC/abi" "$HAK_SRC/lib" "$HAK_SRC/shm" "$HAK_SRC/hakctl" "$other"
 sed 's/\(define PACKAGE_VERSION\).*/\1 "8.8.8"/' "$HAK_BUILD/config.h" >"$other/config.h"
 compile() {     # OUTPUT FLAG...
-    ${CC:-cc} -std=gnu11 -O1 -g -D_GNU_SOURCE= -include "$other/config.h" -I"$other" -o "$@"
+    ${CC:-cc} -std=gnu11 ${CX16:+"$CX16"} -O1 -g -D_GNU_SOURCE= -include "$other/config.h" -I"$other" -o "$@"
 }
 ok 'its tables are others' python3 "$HAK_SRC/tests/versions.py" "$other" tools
 ok 'its hakctl' compile "$tmp/hakctl" -DHAK_LIBDIR='""' "$other"/hakctl/*.c "$other"/shm/*.c -ljansson -lm
