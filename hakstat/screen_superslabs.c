@@ -75,17 +75,19 @@ static void add(const struct span *span, struct table *table, size_t i, size_t f
     row->dim = used == 0;
 }
 
-/* Places of SuperSlabs that were unmapped are empty. */
-static bool is_there(const struct shm_superslab *ss)
+/* Places of SuperSlabs that were unmapped are empty, and so are in a recording the slabs that an older hakstat did
+ * not know. */
+static bool is_there(const struct shm_superslab *ss, size_t first)
 {
-    return (ss->cell[0] & 0xFF) != HAK_CELL_NONE;
+    return (ss->cell[first] & 0xFF) != HAK_CELL_NONE;
 }
 
 static void fill(const struct span *span, struct table *table)
 {
     for (size_t i = 0; i < span->map_count; i++)
-        for (size_t first = 0; is_there(&span->map[i]) && first < shm_map_slabs(span->seg); first += ROW_SLABS)
-            add(span, table, i, first);
+        for (size_t first = 0; first < shm_map_slabs(span->seg); first += ROW_SLABS)
+            if (is_there(&span->map[i], first))
+                add(span, table, i, first);
 }
 
 static uint64_t mapped(const struct span *span)
@@ -151,7 +153,7 @@ static void detail(const struct span *span, const struct row *chosen, int row)
 
     (void)chosen;
     for (size_t i = 0; i < span->map_count; i++)
-        shown += is_there(&span->map[i]);
+        shown += is_there(&span->map[i], 0);
     if (mapped(span) > shown)
         draw_text(row, col, INK_WARN, "; %" PRIu64 " are not on the map", mapped(span) - shown);
     draw_text(row + 1, 0, INK_DIM, "%s", draw_shows_tenths()

@@ -103,6 +103,12 @@ static void map_today(struct fixture *f)       /* two SuperSlabs as one of 128 s
     f->state.global.ss_lru = 1;
     f->state.global.ss_unmapped = 8;
 }
+static void map_half(struct fixture *f)        /* the same, but only the first 64 slabs of each are known */
+{
+    map_today(f);
+    for (unsigned i = 1; i < 12; i += 2)
+        memset(f->map[i], 0, sizeof *f->map);
+}
 static void map_older(struct fixture *f)       /* a SuperSlab of 32 slabs */
 {
     uint16_t *cells = f->map[0];
@@ -139,7 +145,8 @@ static const struct { const char *name; void (*make)(struct fixture *f); } corru
     { "pool_law", pool_law }, { "offsets", offsets }, { "no_slots", no_slots }, { "slot_most", slot_most },
     { "stats_most", stats_most }, { "bins_most", bins_most }, { "class_most", class_most }, { "overlap", overlap },
     { "no_map", no_map },
-    { "map_today", map_today }, { "map_older", map_older }, { "map_empty", map_empty }, { "strings", strings },
+    { "map_today", map_today }, { "map_half", map_half }, { "map_older", map_older }, { "map_empty", map_empty },
+    { "strings", strings },
     { "cut", cut }, { "name_twice", name_twice },
 };
 

@@ -149,6 +149,11 @@ run --csv -n 1 -d 0.05 -s superslabs
 is "$(sed -n 7p <<<"$out" | cut -d, -f2,4-)" "$pid,2,64,live,59,5,0.539370,.....77777777777777777777777777777777777777777777777777777777777,     00111111122222223333333444444445555555666666677777778888888" \
     'as CSV: the upper half of the third SuperSlab'
 is "$(head -1 <<<"$out")" time_ns,pid,interval_ns,superslab,first_slab,state,slabs_used,slabs_free,full_part,slabs,tenths 'by these names'
+stop "$pid"
+start corrupt=map_half
+run -j -n 1 -d 0.05 -s superslabs
+is "$(jq -c '[.superslabs[] | [.superslab, .first_slab, .state, .slabs_used, .slabs_free]]' <<<"$out")" \
+    '[[0,0,"live",64,0],[1,0,"live",62,2],[2,0,"live",60,4],[3,0,"LRU",0,0]]' 'slabs that nothing is known of are no row'
 
 # A thread that moves, by a hundred allocations and then a hundred frees; a sample may come in between,
 # and its time must be long enough for the thread to get a CPU.
