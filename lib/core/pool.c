@@ -76,21 +76,23 @@ struct superslab *pool_superslab(unsigned index)
 
 /* ---- what tools see of it ---- */
 
-/* Four cells at a time where they are neighbours in one word. */
-static void show_cells(const struct superslab *ss, slab_map mask, unsigned cell)
+static void show(const struct superslab *ss, unsigned first, unsigned run, unsigned cell)
 {
-    uint16_t *cells = hak_map(ss->index);
+    uint16_t *cells = hak_map(ss->index), *end;
 
-    while (cells && mask) {
-        unsigned i = map_first(mask);
-        if (i % 4 == 0 && (mask >> i & 15) == 15) {
-            __atomic_store_n((uint64_t *)(void *)&cells[i], cell * UINT64_C(0x0001000100010001), __ATOMIC_RELAXED);
-            mask &= ~((slab_map)15 << i);
-        } else {
-            __atomic_store_n(&cells[i], (uint16_t)cell, __ATOMIC_RELAXED);
-            mask &= mask - 1;
-        }
-    }
+    if (!cells)
+        return;
+    for (end = (cells += first) + run; cells < end && (uintptr_t)cells % 8; cells++)
+        __atomic_store_n(cells, (uint16_t)cell, __ATOMIC_RELAXED);
+    for (; cells + 4 <= end; cells += 4)                /* four at a time */
+        __atomic_store_n((uint64_t *)(void *)cells, cell * UINT64_C(0x0001000100010001), __ATOMIC_RELAXED);
+    for (; cells < end; cells++)
+        __atomic_store_n(cells, (uint16_t)cell, __ATOMIC_RELAXED);
+}
+
+static void show_all(const struct superslab *ss, unsigned cell)
+{
+    show(ss, 0, SS_SLABS, cell);
 }
 
 /* How full a run in use is, out of 255; what holds one block is full. */
@@ -178,7 +180,7 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
     slab_map was_dirty = map_set(&ss->dirty_map, mask) & mask;
 
     slab->base = ss->base + first * SLAB_SIZE;
-    address_set_slab((uintptr_t)slab->base, run, (uintptr_t)slab);
+    address_set_slab((uintptr_t)slab->base, row < HAK_BINS ? run : 1, (uintptr_t)slab);
     slab->bin = (uint8_t)row;
     slab->run = (uint8_t)run;
     slab->list = ON_NONE;
@@ -187,7 +189,7 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
         cut(ss, slab, &bin_info[row]);
     atomic_store_explicit(&slab->owner, NULL, memory_order_relaxed);
     slab->kind = row < HAK_BINS ? SLAB_BIN : SLAB_LARGE;
-    show_cells(ss, mask, cell_of(slab, row < HAK_BINS ? 0 : 255));
+    show(ss, first, run, cell_of(slab, row < HAK_BINS ? 0 : 255));
     return slab;
 }
 
@@ -248,13 +250,17 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run, un
     while (!room && (some = hint_some(&pool->hint, level, &first)) != 0)
         for (; some; some &= some - 1) {
             struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
-            struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run, align) : NULL;
-            if (slab)
-                return slab;
-            if (map_runs(map_read(&ss->free_map), 1u << level))
-                room = true;
-            else
+            slab_map room_in = map_runs(map_read(&ss->free_map), 1u << level);
+            if (!room_in || pool_of(ss) != pool) {
                 disbelieve(pool, level, ss);
+                continue;
+            }
+            room = true;
+            if (run <= 1u << level || map_longer(room_in, 1u << level, run)) {
+                struct slab *slab = claim(ss, row, run, align);
+                if (slab)
+                    return slab;
+            }
         }
     return NULL;
 }
@@ -296,7 +302,7 @@ static void lru_push(struct superslab *ss)
     lru.next = ss;
     lru_count++;
     atomic_store_explicit(&ss->state, SS_LRU, memory_order_relaxed);
-    show_cells(ss, ALL_SLABS, HAK_CELL_LRU);
+    show_all(ss, HAK_CELL_LRU);
     GLOBAL_ADD(ss_lru, 1);
     GLOBAL_ADD(ss_live, -1);
 }
@@ -368,7 +374,7 @@ static struct superslab *acquire(struct pool *pool)
         return NULL;
     atomic_store_explicit(&ss->pool, pool, memory_order_relaxed);
     atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
-    show_cells(ss, ALL_SLABS, HAK_CELL_FREE);
+    show_all(ss, HAK_CELL_FREE);
     GLOBAL_ADD(ss_live, 1);
     address_set_unit((uintptr_t)ss->base, (uintptr_t)ss);
     return ss;
@@ -435,7 +441,7 @@ static bool unmap_superslab(struct superslab *ss)
     hak_trace(HAK_TRACE_OS_UNMAP, 0xFFFF, SS_SIZE);
     usdt_os_unmap(ss->base, SS_SIZE, 0, ns);
     lru_remove(ss);
-    show_cells(ss, ALL_SLABS, HAK_CELL_NONE);
+    show_all(ss, HAK_CELL_NONE);
     ss->base = NULL;
     ss->next = gone;
     gone = ss;
@@ -479,12 +485,17 @@ static void release_slabs(struct superslab *ss, slab_map mask)
 {
     atomic_store_explicit(&ss->freed_ms, atomic_load_explicit(&core_now_ms, memory_order_relaxed),
                           memory_order_relaxed);
-    show_cells(ss, mask, HAK_CELL_FREE);                  /* while they are the caller's */
     slab_map map = map_set(&ss->free_map, mask) | mask;
     if (unlikely(map == ALL_SLABS) &&
         atomic_fetch_add_explicit(&empty_live, 1, memory_order_relaxed) >= KEEP_EMPTY && retire(ss))
         return;
     set_hints(ss, map);
+}
+
+static void release_run(struct superslab *ss, unsigned first, unsigned run)
+{
+    show(ss, first, run, HAK_CELL_FREE);                /* while they are the caller's */
+    release_slabs(ss, map_of(first, run));
 }
 
 void pool_give(struct slab *slab)
@@ -493,7 +504,7 @@ void pool_give(struct slab *slab)
 
     slab->kind = SLAB_FREE;
     COUNT(hak_my_slot()->thread.pool_release, 1);
-    release_slabs(ss, map_of(index_of(ss, slab), slab->run));
+    release_run(ss, index_of(ss, slab), slab->run);
 }
 
 static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
@@ -508,9 +519,8 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
             return false;
     } while (!map_exchange(&ss->free_map, &map, map & ~more));
     map_set(&ss->dirty_map, more);
-    address_set_slab((uintptr_t)slab->base, run, (uintptr_t)slab);
     slab->run = (uint8_t)run;
-    show_cells(ss, more, cell_of(slab, fullness(slab)));
+    show(ss, first, run, cell_of(slab, fullness(slab)));
     return true;
 }
 
@@ -523,7 +533,7 @@ bool pool_resize(struct slab *slab, unsigned run)
         return grow(ss, slab, run);
     if (run < had) {
         slab->run = (uint8_t)run;
-        release_slabs(ss, map_of(index_of(ss, slab) + run, had - run));
+        release_run(ss, index_of(ss, slab) + run, had - run);
     }
     return true;
 }
@@ -532,7 +542,7 @@ void pool_map_fill(const struct slab *slab)
 {
     struct superslab *ss = superslab_of(slab->base);
 
-    show_cells(ss, map_of(index_of(ss, slab), slab->run), cell_of(slab, fullness(slab)));
+    show(ss, index_of(ss, slab), slab->run, cell_of(slab, fullness(slab)));
 }
 
 /* ---- purging ---- */
@@ -675,7 +685,7 @@ static void map_live(struct superslab *ss)
 {
     slab_map map = map_read(&ss->free_map);
 
-    show_cells(ss, ALL_SLABS, HAK_CELL_FREE);
+    show_all(ss, HAK_CELL_FREE);
     for (unsigned i = 0; i < SS_SLABS; i++)
         if (!map_has(map, i) && ss->slab[i].kind != SLAB_FREE)
             pool_map_fill(&ss->slab[i]);
@@ -692,7 +702,7 @@ void pool_count_inherited(void)
         if (state == SS_LIVE)
             map_live(ss);
         else if (state == SS_LRU)
-            show_cells(ss, ALL_SLABS, HAK_CELL_LRU);
+            show_all(ss, HAK_CELL_LRU);
     }
     GLOBAL_ADD(ss_live, live);
     GLOBAL_ADD(ss_lru, lru_count);

@@ -37,15 +37,27 @@ hak_inline slab_map map_of(unsigned first, unsigned run)
     return (ALL_SLABS >> (SS_SLABS - run)) << first;
 }
 
-/* The positions at which `run` bits in a row are set. */
+/* The positions at which `run` bits in a row are set.  By halves, since a shift of 128 bits takes three times as
+ * long as two of 64. */
 hak_inline slab_map map_runs(slab_map map, unsigned run)
 {
+    uint64_t low = (uint64_t)map, high = (uint64_t)(map >> 64);
+
+    if (run == SS_SLABS)
+        return map == ALL_SLABS;
     for (unsigned have = 1; have < run;) {
-        unsigned step = have < run - have ? have : run - have;
-        map &= map >> step;
+        unsigned step = have < run - have ? have : run - have;  /* 1 to 63 */
+        low &= low >> step | high << 1 << (63 - step);
+        high &= high >> step;
         have += step;
     }
-    return map;
+    return (slab_map)high << 64 | low;
+}
+
+/* Of the positions of runs of `have` those that begin a run of `run`, of more, but not of twice as many. */
+hak_inline slab_map map_longer(slab_map runs, unsigned have, unsigned run)
+{
+    return runs & runs >> (run - have);
 }
 
 /* The positions that are multiples of `align`, a power of two. */
@@ -86,7 +98,7 @@ hak_inline slab_map map_set(union slab_map_shared *shared, slab_map bits)
 {
     slab_map map = map_read(shared);
 
-    while (!map_exchange(shared, &map, map | bits))
+    while ((map & bits) != bits && !map_exchange(shared, &map, map | bits))
         ;
     return map;
 }

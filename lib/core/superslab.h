@@ -101,7 +101,8 @@ hak_inline struct superslab *superslab_of(const void *p)
     return likely(address_possible((uintptr_t)p)) ? superslab_with(p) : NULL;
 }
 
-/* The first slab of the run that p, which is or was in a SuperSlab, lies or last lay in; NULL: in none ever. */
+/* The first slab of the run that p, which is or was in a SuperSlab, lies or last lay in; NULL: in none ever.  For
+ * large blocks only their first slab says it: elsewhere in one p leads to some slab that isn't its block's. */
 hak_inline struct slab *slab_of(const void *p)
 {
     return (struct slab *)address_slab((uintptr_t)p);

@@ -101,7 +101,7 @@ size_t heap_usable(const void *p)
     if (!ss)
         return huge_bytes(p);
     struct slab *slab = slab_of(p);
-    return slab->kind == SLAB_LARGE && slab->base == p ? slab->run * SLAB_SIZE : 0;
+    return slab && slab->kind == SLAB_LARGE && slab->base == p ? slab->run * SLAB_SIZE : 0;
 }
 
 /* The difference is counted as bytes handed out or given back; the block stays one block.  One slab, for an
