@@ -124,8 +124,8 @@ is $((asked > 0 && asked * 1536 == given * 1300)) 1 "1,300 of 1,536 bytes are as
 stats "$tmp/a"
 order alloc 2 100000 3
 stats "$tmp/b"
-is "$(counted sampled_request_bytes) $(counted sampled_block_bytes)" "300000 $((3 * 7 * 16384))" \
-   'every request of the large tier is a sample, of seven slabs'
+is "$(counted sampled_request_bytes) $(counted sampled_block_bytes)" "300000 $((3 * 131072))" \
+   'every request of the large tier is a sample, of four pairs of slabs'
 
 # Of three more threads, two take over the heaps of those that have ended; the third one's is new.
 stats "$tmp/a"

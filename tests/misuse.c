@@ -41,6 +41,7 @@ int main(int argc, char **argv)
     char *mapping = mmap(NULL, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *unmapped = mmap(NULL, 4 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *large = malloc(200000), *huge = malloc(5000000);
+    char *never_used = (char *)((uintptr_t)large & ~(((uintptr_t)2 << 20) - 1)) + (1 << 20);
 
     dies(do_free, on_stack, not_free, "a local variable");
     dies(do_free, in_data, not_free, "a static one");
@@ -54,6 +55,8 @@ int main(int argc, char **argv)
     dies(do_free, (void *)((uintptr_t)1 << 52), not_free, "an address that can't be");
     dies(do_free, large + 16, not_free, "the middle of a large block");
     dies(do_free, large + 65536, not_free, "another slab of it");
+    dies(do_free, never_used, not_free, "a slab that nobody has had yet");
+    dies(do_realloc, never_used, not_realloc, "the same, realloc");
     dies(do_free, huge + 4096, not_free, "the middle of a huge block");
     dies(do_free_twice, large, not_free, "a large block freed twice");
     dies(do_free_twice, huge, not_free, "a huge block freed twice");
@@ -66,6 +69,7 @@ int main(int argc, char **argv)
     dies(do_realloc, huge + 4096, not_realloc, "of the middle of a huge block");
     is(call_usable(on_stack), 0, "malloc_usable_size of a local variable");
     is(call_usable(mapping), 0, "of another mapping");
+    is(call_usable(never_used), 0, "of a slab that nobody has had yet");
     free(large);
     free(huge);
     return tap_done();

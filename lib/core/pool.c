@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #define LEVELS 8                                        /* set L of the hints: a run of 2^L slabs may be free */
+#define NONE SS_SLABS
 #define KEEP_EMPTY 2                                    /* live SuperSlabs without a slab in use: hysteresis */
 _Static_assert(LEVELS <= HINT_SETS && 1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
 
@@ -122,16 +123,16 @@ static struct pool *pool_for(unsigned row)
     return pool_of_row[row];
 }
 
-/* Of the places those in the smallest gap, the uppermost if several are; a gap of n free slabs shows in `fits` as
- * n - run + 1 bits in a row. */
-static slab_map tightest(slab_map fits, slab_map places)
+/* Of the places those in the smallest gap, the uppermost if several are; a gap of n free pairs shows in `fits` as
+ * as many bits in a row as there are places in it. */
+static uint64_t tightest(uint64_t fits, uint64_t places)
 {
-    slab_map best = 0;
-    unsigned least = SS_SLABS + 1;
+    uint64_t best = 0;
+    unsigned least = PAIRS + 1;
 
     while (fits) {
-        unsigned first = map_first(fits), n = map_ones(fits >> first);
-        slab_map gap = map_of(first, n);
+        unsigned first = (unsigned)__builtin_ctzll(fits), n = pairs_ones(fits >> first);
+        uint64_t gap = pairs_of(first, n);
         if (n <= least && (gap & places)) {
             least = n;
             best = gap & places;
@@ -141,19 +142,33 @@ static slab_map tightest(slab_map fits, slab_map places)
     return best;
 }
 
-/* Which slabs of a SuperSlab to take.  Those that have pages already come first.  Tiny bins and single slabs take
+/* Which slab of a map to take alone.  Those that have pages already come first, then halves of pairs, the lowest. */
+static unsigned choose_slab(struct superslab *ss, slab_map map, unsigned align, bool *reused)
+{
+    slab_map places = align == 1 ? map : map & pairs_multiples(align / 2);
+    slab_map dirty = places & map_read(&ss->dirty_map);
+
+    *reused = dirty != 0;
+    return dirty ? map_single(dirty) : places ? map_single(places) : NONE;
+}
+
+/* Which run of a map to take: where it begins, or NONE.  Those that have pages already come first.  Tiny bins take
  * the lowest, so that a heap that grows goes up through memory; others take from the smallest gap that holds
  * them, and the top of it, so that runs find room. */
-static unsigned choose(struct superslab *ss, slab_map fits, unsigned row, unsigned run, unsigned align, bool *reused)
+static unsigned choose(struct superslab *ss, slab_map map, unsigned row, unsigned run, unsigned align, bool *reused)
 {
-    bool lowest = run == 1 || (row < HAK_BINS && bin_info[row].size <= TINY_MAX);
-    slab_map places = fits & map_multiples(align);
-    slab_map dirty = places & map_runs(map_read(&ss->dirty_map), run);
+    if (run == 1)
+        return choose_slab(ss, map, align, reused);
+    uint64_t fits = pairs_in_row(map_pairs(map), run / 2), places = fits & pairs_multiples((align + 1) / 2);
+    uint64_t dirty = places & pairs_in_row(map_pairs(map_read(&ss->dirty_map)), run / 2);
 
     *reused = dirty != 0;
     if (dirty)
         places = dirty;
-    return lowest ? map_first(places) : map_last(tightest(fits, places));
+    if (!places)
+        return NONE;
+    return 2 * (row < HAK_BINS && bin_info[row].size <= TINY_MAX ? (unsigned)__builtin_ctzll(places)
+                                                                 : log2_floor(tightest(fits, places)));
 }
 
 static unsigned index_of(const struct superslab *ss, const struct slab *slab)
@@ -208,10 +223,9 @@ static struct slab *claim(struct superslab *ss, unsigned row, unsigned run, unsi
 
     for (;;) {
         bool reused;
-        slab_map fits = map_runs(map, run);
-        if (!(fits & map_multiples(align)))
+        unsigned first = choose(ss, map, row, run, align, &reused);
+        if (first == NONE)
             return NULL;
-        unsigned first = choose(ss, fits, row, run, align, &reused);
         if (!map_exchange(&ss->free_map, &map, map & ~map_of(first, run)))
             continue;
         note_taken(map);
@@ -230,19 +244,24 @@ static struct pool *pool_of(struct superslab *ss)
     return atomic_load_explicit(&ss->pool, memory_order_relaxed);
 }
 
+/* Whether a run of 2^level slabs is free. */
+static bool has_level(slab_map map, unsigned level)
+{
+    return level == 0 ? map != 0 : pairs_in_row(map_pairs(map), 1u << (level - 1)) != 0;
+}
+
 /* Nothing of what a hint promises was found: it goes, unless there is some by now (hint.h). */
 static void disbelieve(struct pool *pool, unsigned level, struct superslab *ss)
 {
     hint_clear(&pool->hint, level, ss->index);
-    if (pool_of(ss) == pool && map_runs(map_read(&ss->free_map), 1u << level))
+    if (pool_of(ss) == pool && has_level(map_read(&ss->free_map), level))
         hint_set(&pool->hint, level, ss->index);
 }
 
 /* A run between two powers of two may fit where there is room for the lower one: at most 64 SuperSlabs that have
  * it are looked at.  NULL: none of them has more. */
-static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run, unsigned align)
+static struct slab *take_tight(struct pool *pool, unsigned level, unsigned row, unsigned run, unsigned align)
 {
-    unsigned level = level_of(run + align - 1) - 1;
     bool room = false;
     uint64_t some;
     uint32_t first;
@@ -250,26 +269,27 @@ static struct slab *take_tight(struct pool *pool, unsigned row, unsigned run, un
     while (!room && (some = hint_some(&pool->hint, level, &first)) != 0)
         for (; some; some &= some - 1) {
             struct superslab *ss = pool_superslab(first + (unsigned)__builtin_ctzll(some));
-            slab_map room_in = map_runs(map_read(&ss->free_map), 1u << level);
-            if (!room_in || pool_of(ss) != pool) {
+            struct slab *slab = pool_of(ss) == pool ? claim(ss, row, run, align) : NULL;
+            if (slab)
+                return slab;
+            if (pool_of(ss) == pool && has_level(map_read(&ss->free_map), level))
+                room = true;
+            else
                 disbelieve(pool, level, ss);
-                continue;
-            }
-            room = true;
-            if (run <= 1u << level || map_longer(room_in, 1u << level, run)) {
-                struct slab *slab = claim(ss, row, run, align);
-                if (slab)
-                    return slab;
-            }
         }
     return NULL;
 }
 
 /* So many free slabs in a row hold the run wherever they begin. */
+static unsigned slabs_that_hold(unsigned run, unsigned align)
+{
+    return align <= 2 ? (run > align ? run : align) : (run == 1 ? 2 : run) + align - 2;
+}
+
 static struct slab *take_live(struct pool *pool, unsigned row, unsigned run, unsigned align)
 {
-    unsigned most = run + align - 1, level = level_of(most);
-    struct slab *tight = most & (most - 1) ? take_tight(pool, row, run, align) : NULL;
+    unsigned most = slabs_that_hold(run, align), level = level_of(most);
+    struct slab *tight = most & (most - 1) ? take_tight(pool, level - 1, row, run, align) : NULL;
     uint32_t i;
 
     if (tight)
@@ -286,9 +306,13 @@ static struct slab *take_live(struct pool *pool, unsigned row, unsigned run, uns
 
 static void set_hints(struct superslab *ss, slab_map map)
 {
-    for (unsigned level = 0, run = 1; map; level++, run *= 2) {
+    uint64_t pairs = map_pairs(map);
+
+    if (map)
+        hint_set(&pool_of(ss)->hint, 0, ss->index);
+    for (unsigned level = 1, n = 1; pairs; level++, n *= 2) {
         hint_set(&pool_of(ss)->hint, level, ss->index);
-        map = run < SS_SLABS ? map & map >> run : 0;    /* where twice as long a run is free */
+        pairs = n < PAIRS ? pairs & pairs >> n : 0;     /* where twice as many are */
     }
 }
 
@@ -390,7 +414,7 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
     struct slab *slab = take_live(pool, row, run, align);    /* somebody may have been faster */
     struct superslab *ss = slab ? NULL : acquire(pool);
     if (ss) {
-        unsigned first = choose(ss, map_runs(ALL_SLABS, run), row, run, align, &reused);
+        unsigned first = choose(ss, ALL_SLABS, row, run, align, &reused);
         slab = hand_out(ss, first, row, run);
         map_set(&ss->free_map, ~map_of(first, run));   /* it was 0 */
         set_hints(ss, ~map_of(first, run));
@@ -492,28 +516,24 @@ static void release_slabs(struct superslab *ss, slab_map mask)
     set_hints(ss, map);
 }
 
-static void release_run(struct superslab *ss, unsigned first, unsigned run)
-{
-    show(ss, first, run, HAK_CELL_FREE);                /* while they are the caller's */
-    release_slabs(ss, map_of(first, run));
-}
-
 void pool_give(struct slab *slab)
 {
     struct superslab *ss = superslab_of(slab->base);
+    unsigned first = index_of(ss, slab);
 
     slab->kind = SLAB_FREE;
     COUNT(hak_my_slot()->thread.pool_release, 1);
-    release_run(ss, index_of(ss, slab), slab->run);
+    show(ss, first, slab->run, HAK_CELL_FREE);          /* while they are the caller's */
+    release_slabs(ss, map_of(first, slab->run));
 }
 
 static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
 {
     unsigned first = index_of(ss, slab);
 
-    if (first + run > SS_SLABS)
+    if (first % 2 || first + run > SS_SLABS)
         return false;
-    slab_map more = map_of(first + slab->run, run - slab->run), map = map_read(&ss->free_map);
+    slab_map more = map_of(first, run) & ~map_of(first, slab->run), map = map_read(&ss->free_map);
     do {
         if ((map & more) != more)
             return false;
@@ -527,13 +547,14 @@ static bool grow(struct superslab *ss, struct slab *slab, unsigned run)
 bool pool_resize(struct slab *slab, unsigned run)
 {
     struct superslab *ss = superslab_of(slab->base);
-    unsigned had = slab->run;
+    unsigned first = index_of(ss, slab), had = slab->run;
 
     if (run > had)
         return grow(ss, slab, run);
     if (run < had) {
         slab->run = (uint8_t)run;
-        release_run(ss, index_of(ss, slab) + run, had - run);
+        show(ss, first + run, had - run, HAK_CELL_FREE);
+        release_slabs(ss, map_of(first, had) & ~map_of(first, run));
     }
     return true;
 }
@@ -550,9 +571,9 @@ void pool_map_fill(const struct slab *slab)
 /* Of the slabs in `map`, those in pages of the kernel's all of whose slabs are: one may be longer than a slab. */
 static slab_map whole_pages(slab_map map)
 {
-    unsigned slabs = os_page > SLAB_SIZE ? (unsigned)(os_page >> SLAB_SHIFT) : 1;
+    unsigned n = (unsigned)(os_page / (2 * SLAB_SIZE));
 
-    return (map_runs(map, slabs) & map_multiples(slabs)) * map_of(0, slabs);
+    return n == 0 ? map : map_of_pairs((pairs_in_row(map_pairs(map), n) & pairs_multiples(n)) * pairs_of(0, n));
 }
 
 /* All slabs of those pages that may be there. */
@@ -561,27 +582,34 @@ static slab_map dirty_pages(const struct superslab *ss)
     return ~whole_pages(~map_read(&ss->dirty_map));
 }
 
-static size_t purge_range(struct superslab *ss, slab_map mask)
+static size_t purge_run(struct superslab *ss, unsigned first, unsigned run)
 {
     struct hak_slot_full *slot = hak_my_slot();
+    char *from = ss->base + first * SLAB_SIZE;
+    uint64_t start = os_now_ns();
+    bool done = os_purge(from, run * SLAB_SIZE);
+    uint64_t ns = os_now_ns() - start;
+
+    hak_hist_add(slot->hist.os_unmap, ns);
+    COUNT(slot->thread.os_purge, 1);
+    usdt_os_purge(from, run * SLAB_SIZE, ns);
+    return done ? run * SLAB_SIZE : 0;
+}
+
+static size_t purge_slabs(struct superslab *ss, slab_map map)
+{
     size_t bytes = 0;
 
-    while (mask) {
-        unsigned first = map_first(mask);
-        unsigned run = map_ones(mask >> first);
-        char *from = ss->base + first * SLAB_SIZE;
-        uint64_t start = os_now_ns();
-        if (os_purge(from, run * SLAB_SIZE)) {
-            map_clear(&ss->dirty_map, map_of(first, run));
-            bytes += run * SLAB_SIZE;
-        }
-        uint64_t ns = os_now_ns() - start;
-        hak_hist_add(slot->hist.os_unmap, ns);
-        COUNT(slot->thread.os_purge, 1);
-        usdt_os_purge(from, run * SLAB_SIZE, ns);
-        mask &= ~map_of(first, run);
+    for (unsigned first = 0, end; first < SS_SLABS; first = end + 1) {
+        slab_map row = 0;
+        for (end = first; end < SS_SLABS && map_has(map, end); end++)
+            row |= map_of_slab(end);
+        size_t purged = row ? purge_run(ss, first, end - first) : 0;
+        if (purged)
+            map_clear(&ss->dirty_map, row);
+        bytes += purged;
     }
-    COUNT(slot->thread.os_purge_bytes, bytes);
+    COUNT(hak_my_slot()->thread.os_purge_bytes, bytes);
     hak_trace(HAK_TRACE_OS_PURGE, 0xFFFF, bytes);
     return bytes;
 }
@@ -597,7 +625,7 @@ static size_t purge_live(struct superslab *ss)
             return 0;
     } while (!map_exchange(&ss->free_map, &map, map & ~mask));
     note_taken(map);
-    size_t bytes = purge_range(ss, mask);
+    size_t bytes = purge_slabs(ss, mask);
     release_slabs(ss, mask);
     return bytes;
 }
@@ -615,7 +643,7 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
     for (struct superslab *ss = lru.next; ss != &lru; ss = ss->next) {
         slab_map dirty = dirty_pages(ss);
         if (dirty && aged(ss, now_ms, age_ms))
-            bytes += purge_range(ss, dirty);
+            bytes += purge_slabs(ss, dirty);
     }
     bytes += lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
     lock_drop(&pool_lock);

@@ -11,8 +11,8 @@
 #include "lib/base/hooks.h"
 #include "lib/core/superslab.h"
 
-/* Takes a run of 1 to 128 slabs.  The first one's struct comes back with base, run, clean, and
- * `lead` set in all; kind SLAB_BIN or SLAB_LARGE, owner NULL, nothing used, nothing carved.
+/* Takes a run: one slab, or an even number of slabs, up to 128, at an even place.  The first one's struct comes
+ * back with base, run and clean; kind SLAB_BIN or SLAB_LARGE, owner NULL, nothing used, nothing carved.
  * `row`: the bin, or HAK_ROW_LARGE.  NULL: no memory. */
 struct slab *pool_take(unsigned row, unsigned run);
 
@@ -22,8 +22,8 @@ struct slab *pool_take_aligned(unsigned row, unsigned run, unsigned align);
 /* Gives a run back; nobody may know its blocks any more and its owner words must be 0. */
 void pool_give(struct slab *slab);
 
-/* Shortens a run to its first `run` slabs, or makes it longer where the slabs behind it are free.
- * False (only when growing): they are not. */
+/* Shortens a run to its first `run` slabs, one or an even number, or makes it longer where the slabs behind it
+ * are free.  False (only when growing): they are not. */
 bool pool_resize(struct slab *slab, unsigned run);
 
 /* Says on the map (hooks.h) how full a run is.  For its owner, or who acts for it. */

@@ -66,10 +66,10 @@ hak_inline unsigned bin_of_aligned(size_t n, size_t align)
     return (unsigned)__builtin_ctzll(aligned_bins[__builtin_ctzll(align)] >> b) + b;
 }
 
-/* Slabs that hold n bytes. */
+/* Slabs of a run that holds n bytes: one, or pairs (slab_map.h). */
 hak_inline unsigned slabs_of(size_t n)
 {
-    return (unsigned)((n + SLAB_SIZE - 1) >> SLAB_SHIFT);
+    return n <= SLAB_SIZE ? 1 : 2 * (unsigned)((n + 2 * SLAB_SIZE - 1) >> (SLAB_SHIFT + 1));
 }
 
 #endif

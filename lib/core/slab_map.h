@@ -1,4 +1,8 @@
-/* slab_map.h: a bit for each slab of a SuperSlab: what to make of it, and how threads change one together. */
+/* slab_map.h: a bit for each slab of a SuperSlab: what to make of it, and how threads change one together.
+ *
+ * A run is one slab, or pairs: slabs 2i and 2i + 1.  Bit i of the lower half of a map is slab 2i, of the upper half
+ * slab 2i + 1, so that the pairs of which both are set are the `and` of two words, and what is to be known of
+ * runs is told by one. */
 #ifndef HAK_SLAB_MAP_H
 #define HAK_SLAB_MAP_H
 
@@ -7,69 +11,75 @@
 __extension__ typedef unsigned __int128 slab_map;
 
 #define ALL_SLABS (~(slab_map)0)
+#define ALL_PAIRS UINT64_MAX
+#define PAIRS     (SS_SLABS / 2)
 
-hak_inline bool map_has(slab_map map, unsigned slab)
+/* ---- pairs ---- */
+
+hak_inline uint64_t pairs_of(unsigned first, unsigned n)
 {
-    return map >> slab & 1;
+    return (ALL_PAIRS >> (PAIRS - n)) << first;
 }
 
-hak_inline unsigned map_first(slab_map map)             /* of one that is not 0 */
+/* The positions at which n in a row are set. */
+hak_inline uint64_t pairs_in_row(uint64_t pairs, unsigned n)
 {
-    uint64_t low = (uint64_t)map;
-
-    return (unsigned)(low ? __builtin_ctzll(low) : 64 + __builtin_ctzll((uint64_t)(map >> 64)));
+    for (unsigned have = 1; have < n;) {
+        unsigned step = have < n - have ? have : n - have;
+        pairs &= pairs >> step;
+        have += step;
+    }
+    return pairs;
 }
 
-hak_inline unsigned map_last(slab_map map)
+hak_inline unsigned pairs_ones(uint64_t pairs)          /* how many are set from the first on */
 {
-    uint64_t high = (uint64_t)(map >> 64);
-
-    return high ? 64 + log2_floor(high) : log2_floor((uint64_t)map);
+    return pairs == ALL_PAIRS ? PAIRS : (unsigned)__builtin_ctzll(~pairs);
 }
 
-hak_inline unsigned map_ones(slab_map map)              /* how many are set from bit 0 on */
+/* The positions that are multiples of n, a power of two. */
+hak_inline uint64_t pairs_multiples(unsigned n)
 {
-    return map == ALL_SLABS ? SS_SLABS : map_first(~map);
+    return n == 1 ? ALL_PAIRS : ALL_PAIRS / pairs_of(0, n);
+}
+
+/* ---- maps ---- */
+
+hak_inline slab_map map_of_pairs(uint64_t pairs)
+{
+    return (slab_map)pairs << 64 | pairs;
+}
+
+hak_inline uint64_t map_pairs(slab_map map)
+{
+    return (uint64_t)map & (uint64_t)(map >> 64);
+}
+
+hak_inline slab_map map_of_slab(unsigned i)
+{
+    return (slab_map)1 << (i % 2 * 64 + i / 2);
 }
 
 hak_inline slab_map map_of(unsigned first, unsigned run)
 {
-    return (ALL_SLABS >> (SS_SLABS - run)) << first;
+    return run == 1 ? map_of_slab(first) : map_of_pairs(pairs_of(first / 2, run / 2));
 }
 
-/* The positions at which `run` bits in a row are set.  By halves, since a shift of 128 bits takes three times as
- * long as two of 64. */
-hak_inline slab_map map_runs(slab_map map, unsigned run)
+hak_inline bool map_has(slab_map map, unsigned i)
 {
-    uint64_t low = (uint64_t)map, high = (uint64_t)(map >> 64);
-
-    if (run == SS_SLABS)
-        return map == ALL_SLABS;
-    for (unsigned have = 1; have < run;) {
-        unsigned step = have < run - have ? have : run - have;  /* 1 to 63 */
-        low &= low >> step | high << 1 << (63 - step);
-        high &= high >> step;
-        have += step;
-    }
-    return (slab_map)high << 64 | low;
+    return (map & map_of_slab(i)) != 0;
 }
 
-/* Of the positions of runs of `have` those that begin a run of `run`, of more, but not of twice as many. */
-hak_inline slab_map map_longer(slab_map runs, unsigned have, unsigned run)
+/* One slab of a map that is not 0: the lowest that is not half of a pair, else the lowest. */
+hak_inline unsigned map_single(slab_map map)
 {
-    return runs & runs >> (run - have);
+    uint64_t even = (uint64_t)map, odd = (uint64_t)(map >> 64), halves = even ^ odd;
+    unsigned i = (unsigned)__builtin_ctzll(halves ? halves : even);
+
+    return 2 * i + !(even >> i & 1);
 }
 
-/* The positions that are multiples of `align`, a power of two. */
-hak_inline slab_map map_multiples(unsigned align)
-{
-#define MULTIPLES(n) (ALL_SLABS / (((slab_map)1 << (n)) - 1))
-    static const slab_map multiples[] = {
-        ALL_SLABS, MULTIPLES(2), MULTIPLES(4), MULTIPLES(8), MULTIPLES(16), MULTIPLES(32), MULTIPLES(64), 1
-    };
-#undef MULTIPLES
-    return multiples[log2_floor(align)];
-}
+/* ---- shared ---- */
 
 /* One that threads share.  A change is one 16-byte compare-exchange, a full barrier.  A reading is two of 8 bytes:
  * the map may never have been what is read, but slabs that are free all the while are read as free, which is

@@ -80,7 +80,7 @@ struct superslab {
     _Atomic uint32_t state;             /* enum ss_state; changed under the pool's lock */
     struct pool *_Atomic pool;          /* the shared one, or the bin's own (pool.per_class) */
     struct superslab *next, *prev;      /* in the LRU, or `next` in the list of GONE ones */
-    struct slab slab[SS_SLABS];
+    _Alignas(hak_cacheline) struct slab slab[SS_SLABS];
     uint64_t map[SS_SLABS][MAP_WORDS(MAP_BITS_SMALL)];
     uint64_t map_wide[SS_SLABS][MAP_WORDS(MAP_BITS_MAX)];  /* for bins below 64 bytes */
 };

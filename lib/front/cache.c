@@ -90,18 +90,18 @@ static unsigned carve(struct slab *slab, void **out, unsigned want, unsigned mos
     return got;
 }
 
-/* How many slabs to take for a bin whose slabs are all full: half as many as it has, down to a power of two, so
- * that it holds little more than it uses; at least a quarter of a whole run, and at most all of it.  So that is
- * four times a quarter, twice a half, then whole ones. */
+/* How many slabs to take for a bin whose slabs are all full: as many as it has, of a tiny bin half as many, down
+ * to a power of two, so that a bin holds little more than it uses; at least a quarter of a whole run, and at most
+ * all of it. */
 static unsigned next_run(const struct heap *h, unsigned bin)
 {
-    const unsigned most = bin_info[bin].run, least = (most + 3) / 4;
-    unsigned half = 0;
+    const unsigned most = bin_info[bin].run, least = (most + 3) / 4, part = bin_info[bin].size <= TINY_MAX ? 2 : 1;
+    unsigned has = 0;
 
-    for (const struct slab *slab = h->cold.bin[bin].full; slab && half < 2 * most; slab = slab->next)
-        half += slab->run;
-    half /= 2;
-    return half < least ? least : half < most ? 1u << log2_floor(half) : most;
+    for (const struct slab *slab = h->cold.bin[bin].full; slab && has < part * most; slab = slab->next)
+        has += slab->run;
+    has /= part;
+    return has < least ? least : has < most ? 1u << log2_floor(has) : most;
 }
 
 /* A slab with blocks to give: the head of `avail`, or an ended thread's, or a new one. */

@@ -40,9 +40,15 @@ static void laws(void)
 
 /* ---- one thread ---- */
 
+/* The run after this one by length: 1, 2, 4, 6 and so on. */
+static unsigned longer(unsigned run)
+{
+    return run == 1 ? 2 : run + 2;
+}
+
 static void test_run_of_any_length(void)
 {
-    for (unsigned run = 1; run <= SS_SLABS; run++) {
+    for (unsigned run = 1; run <= SS_SLABS; run = longer(run)) {
         struct slab *s = pool_take(HAK_ROW_LARGE, run);
         struct superslab *ss = superslab_of(s->base);
         must(s->kind == SLAB_LARGE && s->run == run && s->bin == HAK_ROW_LARGE && !s->owner);
@@ -63,10 +69,10 @@ static void test_aligned(void)
     static struct slab *s[2 * SS_SLABS];
 
     for (unsigned align = 1; align <= SS_SLABS; align *= 2)
-        for (unsigned run = 1; run + align <= SS_SLABS + 1; run++) {
+        for (unsigned run = 1; run + align <= SS_SLABS + 1; run = longer(run)) {
             unsigned n = 0;
             while (n < 10) {
-                s[n] = pool_take(HAK_ROW_LARGE, 1 + n % 7);
+                s[n] = pool_take(HAK_ROW_LARGE, n % 7 ? 2 * (n % 7) : 1);
                 s[n + 1] = pool_take_aligned(HAK_ROW_LARGE, run, align);
                 must(s[n + 1]->run == run && first_of(s[n + 1]) % align == 0);
                 n += 2;
@@ -74,7 +80,7 @@ static void test_aligned(void)
             while (n > 0)
                 pool_give(s[--n]);
         }
-    is(faults_taken(), 0, "runs of any length at any alignment");
+    is(faults_taken(), 0, "runs of all lengths at all alignments");
     for (unsigned i = 0; i < SS_SLABS; i++)
         must(first_of(s[i] = pool_take_aligned(HAK_ROW_LARGE, 1, 2)) % 2 == 0);
     is(GLOBAL(ss_live), 2, "%d slabs at multiples of two are in two SuperSlabs", SS_SLABS);
@@ -158,28 +164,28 @@ static void test_long_pages(void)
 
 static void test_resize(void)
 {
-    struct slab *s = pool_take(HAK_ROW_LARGE, 4), *behind;
+    struct slab *s = pool_take(HAK_ROW_LARGE, 8), *behind;
     struct superslab *ss = superslab_of(s->base);
     unsigned at = first_of(s);
 
-    is(at, SS_SLABS - 4, "runs come from the end of a SuperSlab");
-    ok(!pool_resize(s, 5), "where there is nothing to grow into");
-    ok(pool_resize(s, 4) && s->run == 4, "the same length is no change");
+    is(at, SS_SLABS - 8, "runs come from the end of a SuperSlab");
+    ok(!pool_resize(s, 10), "where there is nothing to grow into");
+    ok(pool_resize(s, 8) && s->run == 8, "the same length is no change");
     ok(pool_resize(s, 1) && s->run == 1, "shortened to one slab");
-    ok(map_read(&ss->free_map) == ~((slab_map)1 << at), "the others are free");
-    behind = pool_take(HAK_ROW_LARGE, 2);
-    ok(behind && superslab_of(behind->base) == ss && first_of(behind) == at + 2, "two of them are taken");
-    ok(!pool_resize(s, 3) && s->run == 1, "it can't grow over them,");
-    ok(pool_resize(s, 2) && s->run == 2, "but up to them");
+    ok(map_read(&ss->free_map) == ~map_of_slab(at), "the others are free");
+    behind = pool_take(HAK_ROW_LARGE, 4);
+    ok(behind && superslab_of(behind->base) == ss && first_of(behind) == at + 4, "four of them are taken");
+    ok(!pool_resize(s, 6) && s->run == 1, "it can't grow over them,");
+    ok(pool_resize(s, 4) && s->run == 4, "but up to them");
     pool_give(behind);
-    ok(pool_resize(s, 4) && map_read(&ss->free_map) == ~((slab_map)15 << at), "and over them when they are free");
+    ok(pool_resize(s, 8) && map_read(&ss->free_map) == ~map_of(at, 8), "and over them when they are free");
     pool_give(s);
 }
 
-/* Gaps of 5, 2, 4, 3 and 2 free slabs, then a SuperSlab with more room: who asks gets the tightest. */
+/* Gaps of 5, 2, 4, 3 and 2 free pairs, then a SuperSlab with more room: who asks gets the tightest. */
 static void test_tight(void)
 {
-    static const unsigned taken[] = { 22, 22, 23, 22, 23 }, gap[] = { 5, 2, 4, 3, 2 };
+    static const unsigned taken[] = { 24, 18, 18, 18, 18 }, gap[] = { 10, 4, 8, 6, 4 };
     struct slab *all = pool_take(HAK_ROW_LARGE, SS_SLABS), *s[2 * 5], *got[6];
     struct superslab *ss = superslab_of(all->base);
     unsigned n = 0, at[5], first = SS_SLABS;
@@ -193,12 +199,12 @@ static void test_tight(void)
     is(first, 0, "a SuperSlab is cut from its end, without a hole");
     for (unsigned i = 0; i < 5; i++)
         pool_give(s[2 * i + 1]);
-    is(first_of(got[0] = pool_take(HAK_ROW_LARGE, 3)), at[3], "three slabs where three are free");
-    is(first_of(got[1] = pool_take(HAK_ROW_LARGE, 2)), at[1], "two where two are, the upper ones");
-    is(first_of(got[2] = pool_take(HAK_ROW_LARGE, 2)), at[4], "then the lower ones");
-    is(first_of(got[3] = pool_take(HAK_ROW_LARGE, 3)), at[2] + 1, "three more from the top of four");
-    is(first_of(got[4] = pool_take(HAK_ROW_LARGE, 3)), at[0] + 2, "then of five");
-    got[5] = pool_take(HAK_ROW_LARGE, 3);
+    is(first_of(got[0] = pool_take(HAK_ROW_LARGE, 6)), at[3], "three pairs where three are free");
+    is(first_of(got[1] = pool_take(HAK_ROW_LARGE, 4)), at[1], "two where two are, the upper ones");
+    is(first_of(got[2] = pool_take(HAK_ROW_LARGE, 4)), at[4], "then the lower ones");
+    is(first_of(got[3] = pool_take(HAK_ROW_LARGE, 6)), at[2] + 2, "three more from the top of four");
+    is(first_of(got[4] = pool_take(HAK_ROW_LARGE, 6)), at[0] + 4, "then of five");
+    got[5] = pool_take(HAK_ROW_LARGE, 6);
     ok(superslab_of(got[5]->base) != ss, "and the next in another SuperSlab");
     for (unsigned i = 0; i < 5; i++)
         pool_give(s[2 * i]);
@@ -270,10 +276,10 @@ static void test_age(void)
     ok(GLOBAL(ss_live) <= KEPT, "no more SuperSlabs are live now than are kept");
 }
 
-/* Fourteen runs of nine slabs leave two in each SuperSlab. */
+/* Seven runs of nine pairs leave one in each SuperSlab. */
 static void test_gap_behind_full(void)
 {
-    enum { RUN = 9, FULL = 70, RUNS = FULL * (SS_SLABS / RUN), LAST = RUNS - 1 };
+    enum { RUN = 18, FULL = 70, RUNS = FULL * (SS_SLABS / RUN), LAST = RUNS - 1 };
     static struct slab *s[RUNS];
 
     for (unsigned i = 0; i < RUNS; i++)
@@ -321,10 +327,10 @@ static void unmark(struct slab *s, unsigned from, unsigned to, int me)
     }
 }
 
-/* Often one slab or a power of two, at times any number. */
+/* Often one slab or a power of two, at times any number of pairs. */
 static struct slab *take_some(int me)
 {
-    unsigned run = rnd(&seeds[me]) % 8 ? 1u << rnd(&seeds[me]) % 4 : 1 + (unsigned)(rnd(&seeds[me]) % SS_SLABS);
+    unsigned run = rnd(&seeds[me]) % 8 ? 1u << rnd(&seeds[me]) % 4 : 2 + 2 * (unsigned)(rnd(&seeds[me]) % PAIRS);
     unsigned row = HAK_ROW_LARGE;
 
     for (unsigned bin = 0; bin < HAK_BINS && rnd(&seeds[me]) % 2; bin++)
@@ -341,7 +347,7 @@ static struct slab *take_some(int me)
 
 static void resize_some(struct slab *s, int me)
 {
-    unsigned had = s->run, run = 1 + (unsigned)(rnd(&seeds[me]) % SS_SLABS);
+    unsigned had = s->run, pairs = (unsigned)(rnd(&seeds[me]) % (PAIRS + 1)), run = pairs ? 2 * pairs : 1;
 
     if (run < had)
         unmark(s, run, had, me);
@@ -376,7 +382,7 @@ static slab_map taken_map(unsigned ss)
     slab_map map = 0;
 
     for (unsigned i = 0; i < SS_SLABS; i++)
-        map |= (slab_map)taken[ss][i] << i;
+        map |= taken[ss][i] ? map_of_slab(i) : 0;
     return map;
 }
 
@@ -403,10 +409,9 @@ static bool run_is_free(unsigned run)
 {
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         slab_map map = map_read(&pool_superslab(i)->free_map);
-        for (unsigned n = 1; n < run; n *= 2)
-            map &= map >> n;
-        if (map)
-            return true;
+        for (unsigned first = 0; first + run <= SS_SLABS; first += run == 1 ? 1 : 2)
+            if ((map & map_of(first, run)) == map_of(first, run))
+                return true;
     }
     return false;
 }
@@ -526,7 +531,7 @@ static void test_last_slab(void)
         given = lowest();
         for (unsigned run = 1; run < SS_SLABS; run *= 2)    /* no stale hint leads to it then */
             pool_give(pool_take(HAK_ROW_LARGE, run));
-        pool_resize(given, SS_SLABS - 1);
+        pool_resize(given, SS_SLABS - 2);
         interleave(2, give_or_take, (uint64_t)r);
         stayed += GLOBAL(ss_live) > KEPT;
         mark(single, 0, 1, 0);

@@ -58,9 +58,10 @@ static void test_table(void)
     }
     is(faults_taken(), 0, "the table is that of abi/sizes.def, and in order");
     is(bin_info[bin_of_mid(MID_MAX)].size, rows[HAK_BINS - 1].size, "it ends where the large tier begins");
-    is(slabs_of(MID_MAX + 1), 3, "which takes three slabs at first,");
-    is(slabs_of(48 * KIB), 3, "three up to 48 KiB,");
-    is(slabs_of(48 * KIB + 1), 4, "four from there on,");
+    is(slabs_of(SLAB_SIZE), 1, "a run is one slab,");
+    is(slabs_of(SLAB_SIZE + 1), 2, "or pairs of them: two,");
+    is(slabs_of(64 * KIB), 4, "four up to 64 KiB,");
+    is(slabs_of(64 * KIB + 1), 6, "six from there on,");
     is(slabs_of(LARGE_MAX), SS_SLABS, "and a whole SuperSlab at its end");
 }
 

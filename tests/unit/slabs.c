@@ -1,7 +1,7 @@
 /* slabs.c: slabs and their bitmaps, held against a plain record of which blocks are out. */
 #include "tests/unit/front.h"
 
-enum { SS_MOST = 64, OUT_MOST = 20000, BYTES_MOST = 96 << 20 };
+enum { SS_MOST = 64, OUT_MOST = 32768, BYTES_MOST = 96 << 20 };
 
 static struct heap *h;
 static uint8_t is_out[SS_MOST][SS_SIZE / 8];            /* by address, in steps of the smallest block */
@@ -138,17 +138,19 @@ static unsigned run_after(unsigned bin, unsigned *blocks)
 static void test_runs(void)
 {
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
-        static const unsigned parts[] = { 4, 4, 4, 4, 2, 2, 1, 1 };
-        unsigned most = bin_info[bin].run, blocks = 0;
-        for (unsigned i = most < 4 ? 2 : 0; i < sizeof parts / sizeof *parts; i++) {
-            unsigned part = most < 4 && i < 6 ? 2 : parts[i];
-            must(run_after(bin, &blocks) == most / part);
+        static const unsigned tiny[] = { 1, 1, 1, 1, 2, 2, 4, 4 }, mid[] = { 1, 1, 2, 4, 4 };
+        unsigned most = bin_info[bin].run, least = most < 4 ? 1 : most / 4, blocks = 0;
+        bool is_tiny = bin_info[bin].size <= TINY_MAX;
+        for (unsigned i = 0; i < (is_tiny ? 8 : 5); i++) {
+            unsigned run = least * (is_tiny ? tiny[i] : mid[i]);
+            must(run_after(bin, &blocks) == (run < most ? run : most));
         }
+        must(blocks <= OUT_MOST);
         while (blocks > 0)
             put_one(out[--blocks]);
         empties_trim(h, bin, 0);
     }
-    is(faults_taken(), 0, "the first four runs of a bin are a quarter of a whole one, two are a half, then they are whole");
+    is(faults_taken(), 0, "the first runs of a bin are a quarter of a whole one, later ones a half, then whole");
 }
 
 /* ---- misuse ---- */
