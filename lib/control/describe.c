@@ -114,7 +114,7 @@ static void fill_header(struct hak_seg_header *h, const struct layout *at,
     h->trace_off = (uint32_t)at->trace;
     h->trace_size = HAK_TRACE_RECORDS * sizeof(struct hak_trace_record);
     h->map_off = (uint32_t)at->map;
-    h->map_count = HAK_MAP_SUPERSLABS;
+    h->map_count = (uint32_t)at->superslabs;
     h->map_size = sizeof *seg.map;
     h->slots_off = (uint32_t)at->slots;
     h->slot_stride = (uint32_t)at->stride;

@@ -75,7 +75,7 @@ unsigned knobs_at_start(union hak_knobs *knobs, struct hak_origin_rec *origin);
 /* ---- segment.c, birth.c, sweep.c, describe.c ---- */
 
 struct layout {
-    size_t state, control, trace, map, slots, stride, slots_max;
+    size_t state, control, trace, map, superslabs, slots, stride, slots_max;
     size_t total, mapped;               /* the file; the part of it that is always mapped */
 };
 

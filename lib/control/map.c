@@ -46,7 +46,7 @@ static void show(uint32_t superslab)
 
 uint16_t *map_cells(uint32_t superslab)
 {
-    if (!seg.map || superslab >= HAK_MAP_SUPERSLABS)
+    if (!seg.map || superslab >= seg.at.superslabs)
         return NULL;
     if (unlikely(superslab >= atomic_load_explicit(&backed, memory_order_acquire)) &&
         !back_until(superslab))

@@ -104,7 +104,7 @@ static bool identify(struct identity *self, int32_t parent)
 
 /* ---- Sizes ----------------------------------------------------------------------------------- */
 
-/* As many slots as RLIMIT_FSIZE leaves room for; to exceed it would be death by SIGXFSZ. */
+/* A map and as many slots as RLIMIT_FSIZE leaves room for; to exceed it would be death by SIGXFSZ. */
 static bool lay_out(struct layout *at)
 {
     size_t page = os_page, most = os_limit(RLIMIT_FSIZE);
@@ -113,7 +113,10 @@ static bool lay_out(struct layout *at)
     at->control = at->state + round_up(sizeof(struct hak_state_full), page);
     at->trace = at->control + round_up(sizeof(struct hak_control), page);
     at->map = at->trace + round_up(HAK_TRACE_RECORDS * sizeof(struct hak_trace_record), page);
-    at->slots = at->map + round_up(HAK_MAP_SUPERSLABS * sizeof *seg.map, page);
+    at->superslabs = HAK_MAP_SUPERSLABS;
+    while (at->superslabs * sizeof *seg.map > most / 4)
+        at->superslabs /= 2;
+    at->slots = at->map + round_up(at->superslabs * sizeof *seg.map, page);
     at->stride = round_up(HAK_SLOT_BYTES, page);
     if (most < at->slots + at->stride)
         return false;

@@ -65,7 +65,7 @@ static int little_address_space(void)
     long before = vm_kib();
     control_init();
 #ifndef SANITIZED                               /* its own memory comes and goes */
-    need(vm_kib() - before < 2048);
+    need(vm_kib() - before < 3072);
 #endif
     return before < 0;
 }
@@ -695,7 +695,7 @@ int main(int argc, char **argv)
         _exit(exec_role(argv[2]));
 
     CASE("400 slots taken by 8 threads at once: each one's own, each visible", many_slots);
-    CASE("the segment takes less than 2 MiB of address space", little_address_space);
+    CASE("the segment takes less than 3 MiB of address space", little_address_space);
     CASE("a kernel without MADV_POPULATE_WRITE", no_populate);
     CASE("populating memory is interrupted for ever: private", always_interrupted);
     CASE("so is allocating it, on an old kernel", interrupted_on_an_old_kernel);

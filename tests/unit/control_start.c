@@ -565,12 +565,13 @@ static int fsize_0(void)
 static int fsize_small(void)
 {
     struct seg s;
-    struct rlimit some = { 2 << 20, 2 << 20 };        /* half of it is the map */
+    struct rlimit some = { 1 << 20, 1 << 20 };
 
     need(setrlimit(RLIMIT_FSIZE, &some) == 0);
     control_init();
     seg_own(&s);
-    need(s.h->total_size <= 2 << 20 && s.h->slots_max > 0);
+    need(s.h->total_size <= 1 << 20 && s.h->slots_max > 0);
+    need(s.h->map_count == 1024 && hak_map(1023) && !hak_map(1024));
     for (unsigned i = 0; i < s.h->slots_max; i++)
         need(control_slot(slot_memory()));
     need(!control_slot(slot_memory()) && seg_global(&s, "threads_uncounted") == 1);
@@ -774,7 +775,7 @@ int main(int argc, char **argv)
 
     CASE("export=0: private", export_off, "HAKMEM_VERBOSE=1", "HAKMEM_EXPORT=0");
     CASE("RLIMIT_FSIZE=0: private, and alive", fsize_0, "HAKMEM_VERBOSE=1");
-    CASE("RLIMIT_FSIZE=2M: fewer slots; beyond them threads count privately", fsize_small);
+    CASE("RLIMIT_FSIZE=1M: a shorter map, fewer slots; beyond them threads count privately", fsize_small);
     CASE("/dev/shm is full: private", shm_full, "HAKMEM_VERBOSE=1");
     CASE("cells for SuperSlabs", map_of_superslabs);
     CASE("/dev/shm fills up: the map ends", map_fills_up);
