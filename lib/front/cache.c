@@ -274,7 +274,7 @@ static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
     COUNT(h->slot.row[bin].returned, n);
     while (blocks < end) {
         char *p = *blocks;
-        struct slab *slab = slab_of(p);                 /* unmapped meanwhile, or another's: p is none of its blocks */
+        struct slab *slab = slab_of(p);                 /* its SuperSlab may be unmapped: then it has no block p */
         unsigned i = number_of(slab, (size_t)size, magic, p);
         if (blocks + 1 < end && unlikely(p + size == blocks[1] || p - size == blocks[1])) {
             blocks += put_row(h, slab, i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
