@@ -6,11 +6,17 @@ need redis-benchmark redis-tools
 
 sock=$tmp/redis.sock
 cli() { redis-cli -s "$sock" "$@"; }
+answers() { [ "$(cli ping)" = PONG ]; }         # not so while it loads
+# A line for each key and a digest of its value.
+contents() {
+    cli keys '*' | sort >"$tmp/keys"
+    xargs -n 5000 redis-cli -s "$sock" debug digest-value <"$tmp/keys" | paste "$tmp/keys" -
+}
 start() {
     in_background env ${1:+LD_PRELOAD="$1"} redis-server --port 0 --unixsocket "$sock" --save '' --dir "$tmp" \
         --io-threads 2 --enable-debug-command yes >>"$tmp/log" 2>&1
     server=$!
-    wait_until cli ping || bail "redis-server does not answer: $(tail -3 "$tmp/log")"
+    wait_until answers || bail "redis-server does not answer: $(tail -3 "$tmp/log")"
 }
 start "$lib"
 ok 'redis-server is served by libhakmem' grep -q libhakmem "/proc/$server/maps"
@@ -37,11 +43,14 @@ done
 like "$(cli info persistence)" 'rdb_last_bgsave_status:ok' 'snapshots by forked children, under load'
 cli debug reload nosave >/dev/null
 like "$(cli debug reload)" OK 'saved and loaded again'
+contents >"$tmp/before"
 digest=$(cli debug digest)
 cli flushall async >/dev/null
 is "$(cli dbsize)" 0 'everything freed, by the thread for that'
 cli shutdown nosave
 wait "$server"
 start ''
-is "$(cli debug digest)" "$digest" 'redis-server without the library loads the same data from the last snapshot'
+contents >"$tmp/after"
+is "$(cli debug digest)" "$digest" 'redis-server without the library loads the same data from the last snapshot' ||
+    diag "$(wc -l "$tmp/before" "$tmp/after"; diff "$tmp/before" "$tmp/after"; tail -5 "$tmp/log")"
 done_testing
