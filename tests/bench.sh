@@ -52,6 +52,15 @@ is "$(bench nosuch)" 'bench: no row is named nosuch' 'an unknown row'
 is "$(bench --alloc nosuch)" 'bench: nosuch: unknown allocator; write nosuch=PATH' 'an unknown allocator'
 is "$(bench --alloc x=/nosuch.so)" 'bench: x: /nosuch.so does not exist' 'a missing library'
 
+# The programs of the system allocate from what is measured, not from a heap of their own.
+need perl perl
+need sqlite3 sqlite3
+while read -r name command; do
+    calls=$(env HAKMEM_TINY_HEAP_V2_STATS=1 LD_PRELOAD="$lib" bash -c "exec env $command" 2>&1 >/dev/null |
+        awk '/^(C[0-7]|mid|large) /{ calls += $2 } END { print calls + 0 }')
+    ok "$name allocates again and again ($calls)" test "$calls" -gt 500000
+done < <(sed -nE '/^(python|perl|sqlite) /s/^([a-z]+).*!/\1 /p' rows.conf | sed "s|{bench}|$PWD|")
+
 # launch: the child's exit status, its CPUs, its environment, what was mapped.
 launch() { "$tmp/build/bench/launch" 3 "$@" 3>"$tmp/report" >"$tmp/stdout"; cat "$tmp/report"; }
 like "$(launch 0 A=b -- sh -c 'exit 7')" '"exit": 7, ' 'launch: exit status'
