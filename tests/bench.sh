@@ -29,6 +29,13 @@ is "$(cut -d, -f1-3 "$tmp/out/results.csv" | tail -n +2 | xargs)" \
     'fixed-8-1,hakmem,2 fixed-8-1,glibc,2 fixed-8-1,floor,2 hello,hakmem,2 hello,glibc,2 hello,floor,2' \
     'results.csv has a line for each'
 
+# A real program runs three times in a round.
+bench python --alloc "hakmem=$lib,glibc" --rounds 1 --out "$tmp/real" >/dev/null
+is "$(python3 -c 'import json, sys
+for line in sys.stdin: print(*[json.loads(line)[key] for key in ("row", "allocator", "round")])' <"$tmp/real/runs.jsonl" | sort | xargs)" \
+    'python glibc 0 python glibc 1 python glibc 2 python hakmem 0 python hakmem 1 python hakmem 2' \
+    'a real program is run three times in a round'
+
 # Resuming: a round more adds a round; another library is refused.
 head -n 10 "$tmp/out/runs.jsonl" >"$tmp/some" && mv "$tmp/some" "$tmp/out/runs.jsonl"
 cp "$tmp/out/runs.jsonl" "$tmp/before"

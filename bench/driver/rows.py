@@ -25,6 +25,11 @@ class Row:
         """Whether its time counts; hello is there for its memory alone."""
         return self.name != "hello"
 
+    @property
+    def repeats(self):
+        """How often it runs in a round.  Programs of the system, whole processes, vary the most."""
+        return 3 if self.group == "real" and self.timed else 1
+
 
 def parse(line):
     name, quick, cpus, command = line.split(None, 3)
