@@ -309,11 +309,8 @@ static bool keep_stats(struct shm_seg *seg)
 {
     const struct hak_seg_header *h = &seg->header;
     struct words words = { calloc(h->slot_stride / 8, sizeof(bool)), h->slot_stride / 8 };
-    seg->slot_stats = calloc(h->stat_count + 1u, sizeof *seg->slot_stats);
-    if (!words.named || !seg->slot_stats) {
-        free(words.named);
+    if (!words.named)
         return false;
-    }
     memset(words.named, true, sizeof(struct hak_slot) / 8);
     for (unsigned i = 0; i < h->stat_count; i++) {
         struct hak_stat_desc *s = &seg->stats[i], *kept = &seg->stats[seg->stat_count];
@@ -322,8 +319,6 @@ static bool keep_stats(struct shm_seg *seg)
             continue;
         *kept = *s;
         seg->stat_count++;
-        if (kept->scope != HAK_SCOPE_GLOBAL)
-            seg->slot_stats[seg->slot_stat_count++] = kept;
     }
     free(words.named);
     return true;
@@ -353,7 +348,8 @@ static int read_tables(struct shm_seg *seg, struct shm_error *err)
     seg->class_count = h->class_count;
     for (unsigned i = 0; i < h->class_count; i++)
         END(seg->classes[i].name);
-    shm_find_known(seg);
+    if (!shm_find_known(seg))
+        return shm_fail(err, SHM_EIO, "out of memory");
     return SHM_OK;
 }
 
@@ -437,7 +433,7 @@ void shm_detach(struct shm_seg *seg)
         close(seg->fd);
     free(seg->knobs);
     free(seg->stats);
-    free(seg->slot_stats);
+    shm_forget_known(seg);
     free(seg->bins);
     free(seg->classes);
     free(seg);

@@ -354,28 +354,44 @@ static bool scan_place(struct procs *procs, int via_pid, const struct tasks *tas
     return scan_dir(procs, dir, via_pid, tasks);
 }
 
-/* Whether a process may see another /dev/shm than we do. */
-static bool elsewhere(const struct task *t, uint64_t own_mnt_ns)
+/* What a process sees as its files; root: the first bytes of the path, as we see it. */
+struct view {
+    uint64_t mnt_ns;
+    char     root[8];
+};
+
+static struct view view_of(const char *pid, uint64_t mnt_ns)
 {
-    char path[32], root[8], own[8];
-    if (t->mnt_ns != own_mnt_ns)
+    struct view view = { .mnt_ns = mnt_ns };
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%s/root", pid);
+    if (readlink(path, view.root, sizeof view.root) < 0)
+        view.root[0] = 0;
+    return view;
+}
+
+/* Whether a process may see another /dev/shm than we do. */
+static bool elsewhere(const struct task *t, const struct view *own)
+{
+    char pid[16];
+    if (t->mnt_ns != own->mnt_ns)
         return true;
-    snprintf(path, sizeof path, "/proc/%d/root", t->pid);
-    ssize_t n = readlink(path, root, sizeof root), m = readlink("/proc/self/root", own, sizeof own);
-    return n > 0 && (n != m || memcmp(root, own, (size_t)n));
+    snprintf(pid, sizeof pid, "%d", t->pid);
+    struct view view = view_of(pid, t->mnt_ns);
+    return view.root[0] && memcmp(view.root, own->root, sizeof view.root);
 }
 
 /* own_only: our own /dev/shm alone, and without the pids of other namespaces. */
 static bool scan(struct procs *procs, bool own_only)
 {
     struct tasks tasks = { 0 };
-    uint64_t own_mnt_ns = ns_inode("self", "mnt");
+    struct view own = view_of("self", ns_inode("self", "mnt"));
     size_t places = 0;
     bool good = own_only || tasks_read(&tasks);
     struct seen *seen = calloc(tasks.count + 1, sizeof *seen);
     good = good && seen && scan_place(procs, 0, &tasks, seen, &places);
     for (size_t i = 0; good && i < tasks.count; i++)
-        if (elsewhere(&tasks.task[i], own_mnt_ns))
+        if (elsewhere(&tasks.task[i], &own))
             good = scan_place(procs, tasks.task[i].pid, &tasks, seen, &places);
     free(seen);
     free(tasks.task);
@@ -411,6 +427,11 @@ static int find(struct shm_proc **list, size_t *count, bool own_only, struct shm
 int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err)
 {
     return find(list, count, false, err);
+}
+
+int shm_find_own(struct shm_proc **list, size_t *count, struct shm_error *err)
+{
+    return find(list, count, true, err);
 }
 
 /* ---- Dead segments ------------------------------------------------------------------------- */

@@ -45,8 +45,10 @@ int  shm_cut_off(struct shm_error *err);     /* the error for that */
 /* How many values a counter has in the state or in each slot, and how many bytes lie from one to the next. */
 unsigned shm_values(unsigned bins, const struct hak_stat_desc *d, size_t *step);
 
-/* Looks up the descriptors that sums need, once the tables are there. */
-void shm_find_known(struct shm_seg *seg);
+/* Looks up what snapshots and sums need, once the tables are there; shm_forget_known frees it.  False: out of
+ * memory. */
+bool shm_find_known(struct shm_seg *seg);
+void shm_forget_known(struct shm_seg *seg);
 
 /* Reads the state area under its sequence lock, bounded.  False: cut off. */
 bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn);

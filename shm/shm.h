@@ -73,6 +73,10 @@ struct shm_proc {
  * first, then by pid.  *list is from malloc (NULL when there are none); the caller frees it. */
 int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err);
 
+/* The same of our own /dev/shm alone, without a look at any other process: segments of other pid namespaces
+ * have no pid. */
+int shm_find_own(struct shm_proc **list, size_t *count, struct shm_error *err);
+
 /* How a running process knows itself: its innermost pid namespace, and its pid there.  False: it isn't
  * there, or not ours to know. */
 bool shm_innermost(int pid, uint64_t *pid_ns, int *ns_pid);
@@ -104,18 +108,25 @@ void shm_gc_at_start(void);
 
 /* ---- Attaching and descriptors ------------------------------------------------------------- */
 
+/* Words of a slot (its offset in bytes over 8), ascending. */
+struct shm_words {
+    uint32_t *at;
+    unsigned  count;
+};
+
 struct shm_seg {
     struct shm_proc        proc;
     struct hak_seg_header  header;                      /* our copy, checked; map_count 0: no map */
     struct hak_knob_desc  *knobs;    unsigned knob_count;    /* copies; all strings end */
     struct hak_stat_desc  *stats;    unsigned stat_count;    /* only those that can be used */
-    const struct hak_stat_desc **slot_stats; unsigned slot_stat_count;  /* of these, what slots have */
     struct hak_bin_desc   *bins;     unsigned bin_count;     /* at most 1024 */
     struct hak_class_desc *classes;  unsigned class_count;   /* at most 64 */
     /* For the sums, looked up once: the call counters in the order of struct shm_sums, the bytes of
      * the tiers without a block size, and those of sampled requests and their blocks.  NULL: this
      * library version has none. */
     const struct hak_stat_desc *calls[8], *bytes[4], *samples[2], *ticks;
+    /* Every word of a slot that has a name, in the order in which they are read. */
+    struct shm_words walks, others, frees, allocs;
     int      fd;
     bool     writable;          /* its file may be opened for writing */
     const uint8_t *map;         /* the whole file, read-only; only shm/ looks at it */
@@ -186,8 +197,8 @@ struct shm_snap {
 
 int  shm_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 
-/* The same for those who want SHM_ALL only: of a single slot it has the head, and its counters are 0.  It
- * copies no slot, which is most of the work with many threads. */
+/* The same for those who want SHM_ALL only, and no walk: of a single slot it has the head, and its counters
+ * are 0, as are all figures of scope HAK_SCOPE_WALK.  With many threads that is much less to read. */
 int  shm_snapshot_sums(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 void shm_snap_free(struct shm_snap *snap);      /* NULL is fine */
 

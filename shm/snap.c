@@ -26,7 +26,47 @@ static const char *const sample_names[] = { "sampled_request_bytes", "sampled_bl
 _Static_assert(sizeof call_names / sizeof *call_names == CALLS, "a name each");
 _Static_assert(sizeof((struct shm_sums *)0)->calls == CALLS * 8, "a field each");
 
-void shm_find_known(struct shm_seg *seg)
+/* Which of the lists of words a counter's are in. */
+static struct shm_words *list_of(struct shm_seg *seg, const struct hak_stat_desc *d)
+{
+    if (d->scope == HAK_SCOPE_WALK)
+        return &seg->walks;
+    for (unsigned i = 0; i < CALLS; i++)
+        if (d == seg->calls[i])
+            return i < ALLOCS ? &seg->allocs : &seg->frees;
+    for (unsigned i = 0; i < BYTES; i++)
+        if (d == seg->bytes[i])
+            return i < LARGE_FREE ? &seg->allocs : &seg->frees;
+    return &seg->others;
+}
+
+static bool list_words(struct shm_seg *seg, const struct hak_stat_desc *d)
+{
+    size_t step, at = d->offset;
+    unsigned values = shm_values(seg->bin_count, d, &step);
+    struct shm_words *words = list_of(seg, d);
+    uint32_t *more = reallocarray(words->at, words->count + (size_t)values, sizeof *more);
+    if (!more)
+        return false;
+    words->at = more;
+    for (; values; values--, at += step)
+        words->at[words->count++] = (uint32_t)(at / 8);
+    return true;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort_words(struct shm_words *words)
+{
+    if (words->count)
+        qsort(words->at, words->count, sizeof *words->at, by_place);
+}
+
+bool shm_find_known(struct shm_seg *seg)
 {
     for (unsigned i = 0; i < CALLS; i++)
         seg->calls[i] = shm_stat(seg, HAK_SCOPE_BIN, call_names[i]);
@@ -35,6 +75,22 @@ void shm_find_known(struct shm_seg *seg)
     for (unsigned i = 0; i <= GIVEN; i++)
         seg->samples[i] = shm_stat(seg, HAK_SCOPE_BIN, sample_names[i]);
     seg->ticks = shm_stat(seg, HAK_SCOPE_THREAD, "ticks");
+    for (unsigned i = 0; i < seg->stat_count; i++)
+        if (seg->stats[i].scope != HAK_SCOPE_GLOBAL && !list_words(seg, &seg->stats[i]))
+            return false;
+    sort_words(&seg->walks);
+    sort_words(&seg->others);
+    sort_words(&seg->frees);
+    sort_words(&seg->allocs);
+    return true;
+}
+
+void shm_forget_known(struct shm_seg *seg)
+{
+    free(seg->walks.at);
+    free(seg->others.at);
+    free(seg->frees.at);
+    free(seg->allocs.at);
 }
 
 bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn)
@@ -77,65 +133,55 @@ static uint8_t *slot_copy(const struct shm_snap *snap, unsigned slot)
     return snap->slot_bytes + (size_t)slot * snap->slot_step;
 }
 
-static void forget_sum(const struct shm_snap *snap, const struct hak_stat_desc *d)
+/* Reads these words of a slot: onto the sums, and into the slot's copy where there is one.  With many threads
+ * each cache line comes from memory, so that of the next slot is asked for meanwhile. */
+static void read_words(const struct shm_snap *snap, unsigned slot, const struct shm_words *words)
 {
-    size_t step, at = d->offset;
-    for (unsigned left = shm_values(snap->seg->bin_count, d, &step); left; left--, at += step)
-        snap->slot_sums[at / 8] = 0;
-}
-
-/* Reads one counter of a slot: onto the sums, and into the slot's copy where there is one. */
-static void read_counter(const struct shm_snap *snap, unsigned slot, const struct hak_stat_desc *d)
-{
-    size_t step, at = d->offset;
-    const uint8_t *from = slot_source(snap->seg, slot);
-    uint8_t *to = snap->sums_only ? NULL : slot_copy(snap, slot);
-    for (unsigned left = shm_values(snap->seg->bin_count, d, &step); left; left--, at += step) {
-        uint64_t value = shm_word((const uint64_t *)(from + at));
-        snap->slot_sums[at / 8] += value;
+    const uint64_t *from = (const uint64_t *)slot_source(snap->seg, slot);
+    const uint64_t *next = slot + 1 < snap->slot_count ? (const uint64_t *)slot_source(snap->seg, slot + 1) : from;
+    uint64_t *to = snap->sums_only ? NULL : (uint64_t *)slot_copy(snap, slot), *sums = snap->slot_sums;
+    uint32_t line = UINT32_MAX;
+    for (unsigned i = 0, count = words->count; i < count; i++) {
+        uint32_t at = words->at[i];
+        if (at / 8 != line)
+            __builtin_prefetch(next + at);
+        line = at / 8;
+        uint64_t value = shm_word(from + at);
+        sums[at] += value;
         if (to)
-            *(uint64_t *)(to + at) = value;
+            to[at] = value;
     }
 }
 
-/* All of a slot.  Where its walk changed meanwhile, the copy's walk_seq says so by being odd. */
-static void read_slot(const struct shm_snap *snap, unsigned slot)
+/* A slot's head and walk.  Where the walk changed meanwhile, the copy's walk_seq says so by being odd. */
+static void read_head(const struct shm_snap *snap, unsigned slot)
 {
     const struct hak_slot *from = (const struct hak_slot *)slot_source(snap->seg, slot);
     struct hak_slot *head = (struct hak_slot *)slot_copy(snap, slot);
     for (size_t i = 0; i < sizeof *head / 8; i++)
         ((uint64_t *)head)[i] = shm_word((const uint64_t *)from + i);
-    for (unsigned i = 0; i < snap->seg->slot_stat_count; i++)
-        read_counter(snap, slot, snap->seg->slot_stats[i]);
+    if (snap->sums_only)
+        return;
+    read_words(snap, slot, &snap->seg->walks);
     if (__atomic_load_n(&from->walk_seq, __ATOMIC_ACQUIRE) != head->walk_seq)
         head->walk_seq |= 1;
 }
 
-/* The same counters of all slots once more, slot by slot, since what a slot has lies together. */
-static void read_again(const struct shm_snap *snap, const struct hak_stat_desc *const *stats, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (stats[i])
-            forget_sum(snap, stats[i]);
-    for (unsigned slot = 0; slot < snap->slot_count; slot++)
-        for (unsigned i = 0; i < count; i++)
-            if (stats[i])
-                read_counter(snap, slot, stats[i]);
-}
-
-/* What is live are the allocations less the frees.  Both are read a second time, right after one another and
- * the allocations last, so that little comes in between. */
+/* What is live are the allocations less the frees.  Both are read right after one another and the allocations
+ * last, so that little comes in between; slot by slot, since what a slot has lies together. */
 static void read_slots(void *arg)
 {
     const struct shm_snap *snap = arg;
     const struct shm_seg *seg = snap->seg;
     memset(snap->slot_sums, 0, seg->header.slot_stride);
+    for (unsigned slot = 0; slot < snap->slot_count; slot++) {
+        read_head(snap, slot);
+        read_words(snap, slot, &seg->others);
+    }
     for (unsigned slot = 0; slot < snap->slot_count; slot++)
-        read_slot(snap, slot);
-    read_again(snap, seg->calls + ALLOCS, FREES);
-    read_again(snap, seg->bytes + LARGE_FREE, 2);
-    read_again(snap, seg->calls, ALLOCS);
-    read_again(snap, seg->bytes + LARGE_ALLOC, 2);
+        read_words(snap, slot, &seg->frees);
+    for (unsigned slot = 0; slot < snap->slot_count; slot++)
+        read_words(snap, slot, &seg->allocs);
 }
 
 static long times_put_off_cpu(void)

@@ -71,8 +71,16 @@ int shm_targets(const struct shm_target *target, struct shm_proc **list, size_t 
 {
     size_t found, n;
     bool dead = false;
-    int code = shm_find(list, &found, err);
-    if (code)
+    int code;
+    /* A pid names one process, which mostly sees the /dev/shm that we see. */
+    if (target->pid) {
+        if ((code = shm_find_own(list, &found, err)))
+            return code;
+        if ((*count = keep(target, *list, found, true, true)) == 1)
+            return SHM_OK;
+        free(*list);
+    }
+    if ((code = shm_find(list, &found, err)))
         return code;
     n = keep(target, *list, found, true, true);
     if (!n)
