@@ -15,8 +15,8 @@
 #define BUSY_FREES  100000      /* a second */
 #define WATCH_US    200000      /* how long it is watched to see who is busy */
 #define SLOTS_MAX   256
-#define LOOK_US     200         /* between two looks whether they have applied it, as hakctl's; each look takes a CPU
-                                 * from a thread, so that with more of them they are what is measured */
+#define LOOK_US     200         /* between two looks whether they have applied it; each takes a CPU from a thread, so
+                                 * that with more of them (50: 5 ms instead of 1 to 4) they are what is measured */
 #define GIVE_UP     10.0        /* seconds */
 
 static struct shm_seg *seg;

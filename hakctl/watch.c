@@ -143,7 +143,7 @@ static void print_head(const struct items *items)
 static int watch_items(const struct call *call, const struct shm_seg *seg,
                        const struct items *items, struct shm_error *err)
 {
-    struct shm_snap *from, *to;
+    struct shm_snap *from = NULL, *to;
     int code = shm_snapshot_sums(seg, &from, err);
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);

@@ -381,11 +381,24 @@ static bool elsewhere(const struct task *t, const struct view *own)
     return view.root[0] && memcmp(view.root, own->root, sizeof view.root);
 }
 
+static struct view own_view(void)
+{
+    return view_of("self", ns_inode("self", "mnt"));
+}
+
+bool shm_sees_ours(int pid)
+{
+    char text[16];
+    struct view own = own_view();
+    snprintf(text, sizeof text, "%d", pid);
+    return !elsewhere(&(struct task){ .pid = pid, .mnt_ns = ns_inode(text, "mnt") }, &own);
+}
+
 /* own_only: our own /dev/shm alone, and without the pids of other namespaces. */
 static bool scan(struct procs *procs, bool own_only)
 {
     struct tasks tasks = { 0 };
-    struct view own = view_of("self", ns_inode("self", "mnt"));
+    struct view own = own_view();
     size_t places = 0;
     bool good = own_only || tasks_read(&tasks);
     struct seen *seen = calloc(tasks.count + 1, sizeof *seen);

@@ -73,9 +73,12 @@ struct shm_proc {
  * first, then by pid.  *list is from malloc (NULL when there are none); the caller frees it. */
 int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err);
 
-/* The same of our own /dev/shm alone, without a look at any other process: segments of other pid namespaces
- * have no pid. */
+/* The same of our own /dev/shm alone, without a look at processes that have no segment there: live ones of other
+ * pid namespaces have no pid. */
 int shm_find_own(struct shm_proc **list, size_t *count, struct shm_error *err);
+
+/* Whether a process sees our /dev/shm; false also where that is not ours to know. */
+bool shm_sees_ours(int pid);
 
 /* How a running process knows itself: its innermost pid namespace, and its pid there.  False: it isn't
  * there, or not ours to know. */
@@ -197,8 +200,8 @@ struct shm_snap {
 
 int  shm_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 
-/* The same for those who want SHM_ALL only, and no walk: of a single slot it has the head, and its counters
- * are 0, as are all figures of scope HAK_SCOPE_WALK.  With many threads that is much less to read. */
+/* The same for those who want SHM_ALL only, and no walk: of a single slot it has the head, whose walk_seq
+ * says nothing, and its counters are 0, as are all figures of scope HAK_SCOPE_WALK.  With many threads that is much less to read. */
 int  shm_snapshot_sums(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 void shm_snap_free(struct shm_snap *snap);      /* NULL is fine */
 

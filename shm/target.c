@@ -72,8 +72,8 @@ int shm_targets(const struct shm_target *target, struct shm_proc **list, size_t 
     size_t found, n;
     bool dead = false;
     int code;
-    /* A pid names one process, which mostly sees the /dev/shm that we see. */
-    if (target->pid) {
+    /* A process has its segment in the /dev/shm that it sees: mostly in ours. */
+    if (target->pid && shm_sees_ours(target->pid)) {
         if ((code = shm_find_own(list, &found, err)))
             return code;
         if ((*count = keep(target, *list, found, true, true)) == 1)

@@ -86,10 +86,13 @@ look() {    # THREADS: instructions in $took
         "$plain/hakctl/hakctl" -p "$pid" stats 2>&1 | sed -n 's/.*Collected : //p')
     end
 }
-look 4
-few=$took
-look 64
-each=$(((took - few) / 60))
+each=
+for i in 1 2 3; do      # the least: other tests make segments, at which it looks, too
+    look 4
+    few=$took
+    look 64
+    each=$(printf '%s\n' $each $(((took - few) / 60)) | sort -n | head -1)
+done
 ok "a look at the figures takes at most 22,000 instructions for each thread (it takes $each)" \
     test "${few:-0}" -gt 0 -a "$each" -gt 0 -a "$each" -le 22000
 
@@ -97,8 +100,8 @@ ok "a look at the figures takes at most 22,000 instructions for each thread (it 
 need strace strace
 begin 4
 strace -f -o "$tmp/calls" "$plain/hakctl/hakctl" -p "$pid" stats >"$tmp/out"
-is "$? $(grep -c '/proc/[0-9]*/\(ns\|root\)' "$tmp/calls")" '0 0' \
-    'hakctl -p looks at that process alone'
+is "$? $(grep -o '/proc/[0-9]*/\(ns\|root\)' "$tmp/calls" | cut -d/ -f3 | sort -u)" "0 $pid" \
+    'hakctl -p looks at what that process alone sees'
 strace -f -o "$tmp/calls" "$plain/hakctl/hakctl" ps >"$tmp/out"
 ok 'hakctl ps looks at the others, too' grep -q '/proc/[0-9]*/ns' "$tmp/calls"
 end

@@ -52,5 +52,5 @@ wait "$server"
 start ''
 contents >"$tmp/after"
 is "$(cli debug digest)" "$digest" 'redis-server without the library loads the same data from the last snapshot' ||
-    diag "$(wc -l "$tmp/before" "$tmp/after"; diff "$tmp/before" "$tmp/after"; tail -5 "$tmp/log")"
+    diag "$(wc -l "$tmp/before" "$tmp/after"; diff "$tmp/before" "$tmp/after" | head -20; tail -5 "$tmp/log")"
 done_testing

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "shm/internal.h"
 #include "shm/shm.h"
 #include "tests/fixture.h"
 #include "tests/tap.h"
@@ -84,6 +85,14 @@ static void test_text(void)
 
 /* ---- Figures ------------------------------------------------------------------------------- */
 
+static bool has_word(const struct shm_words *words, const struct hak_stat_desc *d)
+{
+    for (unsigned i = 0; i < words->count; i++)
+        if (words->at[i] == d->offset / 8)
+            return true;
+    return false;
+}
+
 static void test_sums(void)
 {
     struct shm_seg *seg = attach();
@@ -110,6 +119,17 @@ static void test_sums(void)
     is(shm_total(snap, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 42, "a total");
     is(shm_total(snap, NULL), 0, "a counter that isn't there");
     is(shm_thread(snap, 3, shm_stat(seg, HAK_SCOPE_THREAD, "ticks")), 0, "a slot that isn't there");
+    /* Frees are read before allocations: which words are which. */
+    unsigned named = 0;
+    for (unsigned i = 0; i < seg->stat_count; i++)
+        named += seg->stats[i].scope == HAK_SCOPE_GLOBAL ? 0 : shm_values(seg->bin_count, &seg->stats[i], &(size_t){ 0 });
+    is(seg->walks.count + seg->others.count + seg->frees.count + seg->allocs.count, named, "each word is in one list");
+    for (unsigned i = 0; i < 7; i++)
+        ok(has_word(i < 3 ? &seg->allocs : &seg->frees, seg->calls[i]), "%s", seg->calls[i]->name);
+    for (unsigned i = 0; i < 4; i++)
+        ok(has_word(i < 2 ? &seg->allocs : &seg->frees, seg->bytes[i]), "%s", seg->bytes[i]->name);
+    is(seg->allocs.count, 3 * HAK_ROWS + 2, "no others are with the allocations,");
+    is(seg->frees.count, 5 * HAK_ROWS + 2, "nor, realloc_in_place aside, with the frees");
     /* Without the single slots. */
     struct shm_snap *sums;
     unsigned differ = 0;
