@@ -77,7 +77,7 @@ int shm_find(struct shm_proc **list, size_t *count, struct shm_error *err);
  * pid namespaces have no pid. */
 int shm_find_own(struct shm_proc **list, size_t *count, struct shm_error *err);
 
-/* Whether a process sees our /dev/shm; false also where that is not ours to know. */
+/* Whether a process sees our /dev/shm; false also where that is not ours to know.  Without /proc: true. */
 bool shm_sees_ours(int pid);
 
 /* How a running process knows itself: its innermost pid namespace, and its pid there.  False: it isn't

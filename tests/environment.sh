@@ -134,26 +134,6 @@ if [ -e /sys/kernel/mm/transparent_hugepage/enabled ] && [ "${HAK_STATS-}" = yes
         is "$(huge_kib)" $huge "of them $huge KiB may have hugepages"
         puppet_end
     done
-
-    # What a purge gives back is all that the hugepage brought, and the kernel is not to make it whole again.
-    rss_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$puppet/status"; }
-    puppet_start HAKMEM_OS_THP=1
-    order calloc 0 1000 100                     # which writes to them
-    is "$(huge_kib)" 2048 'a SuperSlab with a hugepage'
-    if grep -q '^AnonHugePages: *2048 kB' "/proc/$puppet/smaps"; then
-        order free 0 50                         # what is left holds some slabs
-        before=$(rss_kib)
-        in_background "$hakctl" purge -p "$puppet" >"$tmp/out"
-        purge=$!
-        while kill -0 "$purge" 2>/dev/null; do order pairs 0 64 20000; done
-        wait "$purge"
-        is "$? $(huge_kib)" '0 0' 'a purge breaks it up for good'
-        ok "and gives back what nobody has touched ($before KiB, now $(rss_kib))" \
-            test $((before - $(rss_kib))) -gt 1500
-    else
-        skip 'a hugepage purged' 'the kernel gave none'
-    fi
-    puppet_end
 fi
 
 # ---- a program with more rights than its caller: no environment, no segment ------------------------

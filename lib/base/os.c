@@ -136,9 +136,9 @@ bool os_move(void *from, size_t bytes, void *to, size_t new_bytes)
     return sys_mremap(from, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != NULL;
 }
 
-void os_hugepages(void *p, size_t bytes, bool wanted)
+void os_hugepages(void *p, size_t bytes)
 {
-    sys_madvise(p, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    sys_madvise(p, bytes, MADV_HUGEPAGE);
 }
 
 bool os_wipe_on_fork(void *p, size_t bytes)

@@ -38,8 +38,8 @@ bool os_resize(void *p, size_t old_bytes, size_t new_bytes);
 /* Moves the pages of a mapping over the one at `to`.  False: they are where they were; the one at `to` may be gone. */
 bool os_move(void *from, size_t bytes, void *to, size_t new_bytes);
 
-/* Asks for transparent hugepages in a range, or for none from now on; a hint. */
-void os_hugepages(void *p, size_t bytes, bool wanted);
+/* Asks for transparent hugepages in a range; a hint. */
+void os_hugepages(void *p, size_t bytes);
 
 /* The range is zeroed in a child after fork; false where the kernel can't. */
 bool os_wipe_on_fork(void *p, size_t bytes);

@@ -12,7 +12,6 @@
 
 #define LEVELS 8                                        /* set L of the hints: a run of 2^L slabs may be free */
 #define NONE SS_SLABS
-#define HUGEPAGE_KEEPS (SS_SLABS / 16)                  /* free slabs, less than a purge breaks a hugepage up for */
 #define KEEP_EMPTY 2                                    /* live SuperSlabs without a slab in use: hysteresis */
 _Static_assert(LEVELS <= HINT_SETS && 1 << (LEVELS - 1) == SS_SLABS, "the top level is a whole SuperSlab");
 
@@ -357,24 +356,6 @@ static struct superslab *new_struct(void)
     return ss;
 }
 
-static uint64_t superslabs_mapped(void)
-{
-    return atomic_load_explicit(hak_global(ss_live), memory_order_relaxed) + lru_count;
-}
-
-static bool has_hugepage(const struct superslab *ss)
-{
-    return atomic_load_explicit(&ss->hugepage, memory_order_relaxed);
-}
-
-static void set_hugepage(struct superslab *ss, bool wanted)
-{
-    if (has_hugepage(ss) == wanted)
-        return;
-    os_hugepages(ss->base, SS_SIZE, wanted);
-    atomic_store_explicit(&ss->hugepage, wanted, memory_order_relaxed);
-}
-
 static struct superslab *map_superslab(void)
 {
     struct hak_slot_full *slot = hak_my_slot();
@@ -393,15 +374,16 @@ static struct superslab *map_superslab(void)
     hak_trace(HAK_TRACE_OS_MAP, 0xFFFF, SS_SIZE);
     usdt_os_map(base, SS_SIZE, 0, ns);
     ss->base = base;
-    atomic_store_explicit(&ss->hugepage, false, memory_order_relaxed);
     map_clear(&ss->dirty_map, ALL_SLABS);
     GLOBAL_ADD(ss_created, 1);
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), SS_SIZE);
 
-    uint64_t mapped = superslabs_mapped() + 1;
+    uint64_t mapped = atomic_load_explicit(hak_global(ss_live), memory_order_relaxed) + lru_count + 1;
     uint64_t peak = atomic_load_explicit(hak_global(ss_peak), memory_order_relaxed);
     if (mapped > peak)
         GLOBAL_ADD(ss_peak, mapped - peak);
+    if (thp_from && mapped >= thp_from)
+        os_hugepages(base, SS_SIZE);
     return ss;
 }
 
@@ -418,8 +400,6 @@ static struct superslab *acquire(struct pool *pool)
     atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
     show_all(ss, HAK_CELL_FREE);
     GLOBAL_ADD(ss_live, 1);
-    if (thp_from && superslabs_mapped() >= thp_from)
-        set_hugepage(ss, true);
     address_set_unit((uintptr_t)ss->base, (uintptr_t)ss);
     return ss;
 }
@@ -599,7 +579,7 @@ static slab_map whole_pages(slab_map map)
 /* All slabs of those pages that may be there. */
 static slab_map dirty_pages(const struct superslab *ss)
 {
-    return has_hugepage(ss) ? ALL_SLABS : ~whole_pages(~map_read(&ss->dirty_map));
+    return ~whole_pages(~map_read(&ss->dirty_map));
 }
 
 static size_t purge_run(struct superslab *ss, unsigned first, unsigned run)
@@ -616,12 +596,10 @@ static size_t purge_run(struct superslab *ss, unsigned first, unsigned run)
     return done ? run * SLAB_SIZE : 0;
 }
 
-/* A hugepage is broken up by this, and what is left small from then on: the kernel would make it whole again. */
 static size_t purge_slabs(struct superslab *ss, slab_map map)
 {
     size_t bytes = 0;
 
-    set_hugepage(ss, false);
     for (unsigned first = 0, end; first < SS_SLABS; first = end + 1) {
         slab_map row = 0;
         for (end = first; end < SS_SLABS && map_has(map, end); end++)
@@ -636,20 +614,14 @@ static size_t purge_slabs(struct superslab *ss, slab_map map)
     return bytes;
 }
 
-static unsigned slabs_in(slab_map map)
-{
-    return (unsigned)(__builtin_popcountll((uint64_t)map) + __builtin_popcountll((uint64_t)(map >> 64)));
-}
-
-/* The free slabs of a live SuperSlab: claimed like any others, purged, given back.  For less than `least` of them
- * no hugepage is broken up. */
-static size_t purge_live(struct superslab *ss, unsigned least)
+/* The free slabs of a live SuperSlab: claimed like any others, purged, given back. */
+static size_t purge_live(struct superslab *ss)
 {
     slab_map map = map_read(&ss->free_map), mask;
 
     do {
         mask = whole_pages(map) & dirty_pages(ss);
-        if (!mask || (has_hugepage(ss) && slabs_in(mask) < least))
+        if (!mask)
             return 0;
     } while (!map_exchange(&ss->free_map, &map, map & ~mask));
     note_taken(map);
@@ -695,7 +667,7 @@ size_t pool_purge(uint32_t now_ms, uint32_t age_ms)
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
         if (atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE && aged(ss, now_ms, age_ms))
-            bytes += purge_live(ss, age_ms ? HUGEPAGE_KEEPS : 0);
+            bytes += purge_live(ss);
     }
     bytes += purge_lru(now_ms, age_ms);
     lock_drop(&purge_lock);

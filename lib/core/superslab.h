@@ -76,7 +76,6 @@ struct superslab {
     uint32_t index;                     /* in the table and the hints; for life */
     union slab_map_shared free_map;     /* 1: the slab is nobody's */
     union slab_map_shared dirty_map;    /* 1: the slab may have pages; cleared by a purge */
-    _Atomic bool hugepage;              /* asked for: any slab may have pages, whatever dirty_map says */
     _Atomic uint32_t freed_ms;          /* when a slab was last given back */
     _Atomic uint32_t state;             /* enum ss_state; changed under the pool's lock */
     struct pool *_Atomic pool;          /* the shared one, or the bin's own (pool.per_class) */
