@@ -25,10 +25,10 @@
 
 /* ---- /proc --------------------------------------------------------------------------------- */
 
-/* A running process: its namespaces, and the pid it has in the innermost one. */
+/* A running process: its pid namespace, and the pid it has there. */
 struct task {
     int      pid, ns_pid;
-    uint64_t pid_ns, mnt_ns;
+    uint64_t pid_ns;
 };
 
 struct tasks {
@@ -129,8 +129,7 @@ bool shm_innermost(int pid, uint64_t *pid_ns, int *ns_pid)
 
 static bool task_add(struct tasks *tasks, const char *pid)
 {
-    struct task t = { .pid = atoi(pid), .pid_ns = ns_inode(pid, "pid"),
-                      .mnt_ns = ns_inode(pid, "mnt") };
+    struct task t = { .pid = atoi(pid), .pid_ns = ns_inode(pid, "pid") };
     if (!t.pid_ns)
         return true;
     t.ns_pid = t.pid_ns == shm_own_pid_ns() ? t.pid : innermost_pid(t.pid);
@@ -354,57 +353,48 @@ static bool scan_place(struct procs *procs, int via_pid, const struct tasks *tas
     return scan_dir(procs, dir, via_pid, tasks);
 }
 
-/* What a process sees as its files; root: the first bytes of the path, as we see it. */
+/* What a process sees as its files: in which mount namespace, and the first bytes of its root's path, as we see it. */
 struct view {
     uint64_t mnt_ns;
     char     root[8];
 };
 
-static struct view view_of(const char *pid, uint64_t mnt_ns)
+static struct view view_of(const char *pid)
 {
-    struct view view = { .mnt_ns = mnt_ns };
+    struct view view = { .mnt_ns = ns_inode(pid, "mnt") };
     char path[32];
-    snprintf(path, sizeof path, "/proc/%s/root", pid);
+    snprintf(path, sizeof path, "/proc/%.16s/root", pid);
     if (readlink(path, view.root, sizeof view.root) < 0)
         view.root[0] = 0;
     return view;
 }
 
 /* Whether a process may see another /dev/shm than we do. */
-static bool elsewhere(const struct task *t, const struct view *own)
+static bool elsewhere(int pid, const struct view *own)
 {
-    char pid[16];
-    if (t->mnt_ns != own->mnt_ns)
-        return true;
-    snprintf(pid, sizeof pid, "%d", t->pid);
-    struct view view = view_of(pid, t->mnt_ns);
-    return view.root[0] && memcmp(view.root, own->root, sizeof view.root);
-}
-
-static struct view own_view(void)
-{
-    return view_of("self", ns_inode("self", "mnt"));
+    char text[16];
+    snprintf(text, sizeof text, "%d", pid);
+    struct view view = view_of(text);
+    return view.mnt_ns != own->mnt_ns || (view.root[0] && memcmp(view.root, own->root, sizeof view.root));
 }
 
 bool shm_sees_ours(int pid)
 {
-    char text[16];
-    struct view own = own_view();
-    snprintf(text, sizeof text, "%d", pid);
-    return !elsewhere(&(struct task){ .pid = pid, .mnt_ns = ns_inode(text, "mnt") }, &own);
+    struct view own = view_of("self");
+    return !elsewhere(pid, &own);
 }
 
 /* own_only: our own /dev/shm alone, and without the pids of other namespaces. */
 static bool scan(struct procs *procs, bool own_only)
 {
     struct tasks tasks = { 0 };
-    struct view own = own_view();
+    struct view own = view_of("self");
     size_t places = 0;
     bool good = own_only || tasks_read(&tasks);
     struct seen *seen = calloc(tasks.count + 1, sizeof *seen);
     good = good && seen && scan_place(procs, 0, &tasks, seen, &places);
     for (size_t i = 0; good && i < tasks.count; i++)
-        if (elsewhere(&tasks.task[i], &own))
+        if (elsewhere(tasks.task[i].pid, &own))
             good = scan_place(procs, tasks.task[i].pid, &tasks, seen, &places);
     free(seen);
     free(tasks.task);

@@ -201,7 +201,8 @@ struct shm_snap {
 int  shm_snapshot(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 
 /* The same for those who want SHM_ALL only, and no walk: of a single slot it has the head, whose walk_seq
- * says nothing, and its counters are 0, as are all figures of scope HAK_SCOPE_WALK.  With many threads that is much less to read. */
+ * says nothing, and its counters are 0, as are all figures of scope HAK_SCOPE_WALK.  With many threads that is
+ * much less to read. */
 int  shm_snapshot_sums(const struct shm_seg *seg, struct shm_snap **snap, struct shm_error *err);
 void shm_snap_free(struct shm_snap *snap);      /* NULL is fine */
 
