@@ -32,21 +32,27 @@ size_t os_limit(int resource)
     return getrlimit(resource, &r) != 0 || r.rlim_cur > SIZE_MAX ? SIZE_MAX : r.rlim_cur;
 }
 
-static void *map_plain(size_t bytes)
+/* At `hint`, if that is free, else where the kernel likes. */
+static char *map_near(uintptr_t hint, size_t bytes)
 {
-    return sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return sys_mmap((void *)hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
-/* The kernel places mappings downwards next to each other, so that after the first one a plain
- * mapping of a multiple of the alignment is mostly aligned already. */
+/* The kernel places mappings downwards next to each other: what is not aligned mostly is a little further
+ * down, and after the first one a plain mapping of a multiple of the alignment is aligned already. */
 void *os_map(size_t bytes, size_t align)
 {
     bytes = round_up(bytes, os_page);
-    char *p = map_plain(bytes);
-    if (!p || align <= os_page || ((uintptr_t)p & (align - 1)) == 0)
-        return p;
-    os_unmap(p, bytes);
-    if (bytes + align < bytes || !(p = map_plain(bytes + align - os_page)))
+    uintptr_t hint = 0;
+    char *p;
+    for (unsigned tries = 0; tries < 2; tries++) {
+        p = map_near(hint, bytes);
+        if (!p || align <= os_page || ((uintptr_t)p & (align - 1)) == 0)
+            return p;
+        os_unmap(p, bytes);
+        hint = (uintptr_t)p & ~(align - 1);
+    }
+    if (bytes + align < bytes || !(p = map_near(0, bytes + align - os_page)))
         return NULL;
 
     char *start = (char *)round_up((uintptr_t)p, align);

@@ -342,34 +342,29 @@ struct hak_slot_full *seg_slot(size_t i)
     return (struct hak_slot_full *)(chunk_of(i) + i % CHUNK_SLOTS * seg.at.stride);
 }
 
-/* The next slot, with memory behind it, which it gets before it is taken: slots in use are never
- * holes.  SIZE_MAX: there is none. */
-static size_t take_slot(void)
+/* Slot i at `at`, with memory behind it.  Its pages are in our resident set once: in this mapping, and in its
+ * chunk's only if that is read. */
+static bool map_slot(size_t i, void *at)
+{
+    return i < seg.at.slots_max && chunk_of(i)
+        && map_again((char *)seg_slot(i), slot_offset(i), seg.at.stride, at)
+        && seg_back(at, seg.at.stride, slot_offset(i));
+}
+
+/* Takes the next slot, which has its memory before it is taken: slots in use are never holes.  SIZE_MAX: there is
+ * none, and private memory at `at`, as before. */
+static size_t take_slot(void *at)
 {
     uint32_t i = atomic_load_explicit(&seg.slots_next, memory_order_relaxed);
 
-    do {
-        if (i >= seg.at.slots_max || !chunk_of(i))
+    do
+        if (!map_slot(i, at)) {
+            os_map_at(at, seg.at.stride);
             return SIZE_MAX;
-        if (!seg_back((char *)seg_slot(i), seg.at.stride, slot_offset(i)))
-            return SIZE_MAX;
-    } while (!atomic_compare_exchange_weak_explicit(&seg.slots_next, &i, i + 1,
+        }
+    while (!atomic_compare_exchange_strong_explicit(&seg.slots_next, &i, i + 1,
                                                     memory_order_release, memory_order_relaxed));
     return i;
-}
-
-/* On failure there is private memory at `at`, as before.  What is mapped twice would count twice in our
- * resident set: the pages leave the first mapping, and come back if it is read. */
-static bool map_slot(size_t i, void *at)
-{
-    char *first = (char *)seg_slot(i);
-
-    if (map_again(first, slot_offset(i), seg.at.stride, at)) {
-        sys_madvise(first, seg.at.stride, MADV_DONTNEED);
-        return true;
-    }
-    os_map_at(at, seg.at.stride);
-    return false;
 }
 
 /* Readers look at slots [0, slots_used). */
@@ -396,8 +391,8 @@ static void keep_private(struct hak_slot_full *slot)
 bool control_slot(void *at)
 {
     int saved = errno;
-    size_t i = seg.shared ? take_slot() : SIZE_MAX;
-    bool done = i != SIZE_MAX && map_slot(i, at);
+    size_t i = seg.shared ? take_slot(at) : SIZE_MAX;
+    bool done = i != SIZE_MAX;
 
     if (done)
         show_slot(i);
