@@ -1,4 +1,4 @@
-/* fork_anywhere.c: fork at every instruction of malloc and free, and of what a tool asks for.
+/* fork_anywhere.c: fork at every instruction of malloc and free, of fork itself, and of what a tool asks for.
  *
  * A signal handler that forks may interrupt malloc between any two instructions.  Here the processor's
  * trap flag raises SIGTRAP after each one, and the handler forks: whatever half of an update the child
@@ -24,6 +24,62 @@ static void *bad_at;                     /* the instruction that it was forked b
 static pid_t children[4096];
 static volatile int goes_on, is_child;  /* children go on with what was interrupted; this is one */
 
+#define TRAP_ON()  __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory")
+#define TRAP_OFF() __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory")
+
+/* --- handlers of fork that are not ours, and allocate ------------------------------------------------
+ *
+ * Those that were registered before the library's run after it in the parent before a fork, and before it in both
+ * afterwards.  Steps end with the one and go on with the other: in between libc may block signals. */
+
+enum { HELD = 6 };
+static unsigned char *held[HELD];
+static volatile int others_allocate;
+
+static size_t held_size(int i) { return i % 2 ? size : 1000; }
+
+static void others_before(void)
+{
+    if (!others_allocate)
+        return;
+    for (int i = 0; i < HELD; i++)
+        held[i] = memset(malloc(held_size(i)), 0xA0 + i, held_size(i));
+    free(malloc(size));
+    TRAP_OFF();
+}
+
+static int held_is_whole(void)
+{
+    for (int i = 0; i < HELD; i++)
+        for (size_t j = 0; held[i] && j < held_size(i); j++)
+            if (held[i][j] != 0xA0 + i)
+                return 0;
+    return 1;
+}
+
+static void others_in_child(void)
+{
+    if (others_allocate)
+        free(malloc(size));
+}
+
+static void others_in_parent(void)
+{
+    if (!others_allocate)
+        return;
+    if (!is_child)
+        TRAP_ON();
+    free(malloc(size));
+    for (int i = 0; i < HELD; i++) {
+        unsigned char *p = held[i];
+        held[i] = NULL;
+        free(p);
+    }
+}
+
+static void register_others(void) { pthread_atfork(others_before, others_in_parent, others_in_child); }
+__attribute__((section(".preinit_array"), used)) static void (*before_all)(void) = register_others;
+
 /* In the child: allocate much, of the bin that was interrupted and of others. */
 static int use_memory(void)
 {
@@ -39,6 +95,8 @@ static int use_memory(void)
         for (size_t j = 0; j < live[i].n; j++)
             if (live[i].p[j] != i)
                 return 2;                       /* it was handed out again */
+    if (!held_is_whole())
+        return 4;
     for (int i = 0; i < FRESH; i++)
         fresh[i][0] = (unsigned char)i;
     for (int i = 0; i < FRESH; i++)
@@ -61,12 +119,16 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         steps += !every;
         return;
     }
+    int others = others_allocate;
+    others_allocate = 0;                        /* we may have interrupted malloc */
     pid_t pid = fork();
     if (pid == 0) {
         alarm(60);
         if (!goes_on)
             _exit(use_memory());
+        others_allocate = others;
         is_child = 1;
+        bad_children = 0;
         c->uc_mcontext.gregs[REG_EFL] &= ~0x100;
         return;
     }
@@ -76,11 +138,9 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         bad_at = (void *)c->uc_mcontext.gregs[REG_RIP];
     }
     children[forks++] = pid;
+    others_allocate = others;
     errno = e;
 }
-
-#define TRAP_ON()  __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory")
-#define TRAP_OFF() __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory")
 
 /* --- what is stepped through --------------------------------------------------------------------- */
 
@@ -119,6 +179,37 @@ static void tiers(void)
     free(s);
 }
 
+/* The first use of seven bins, of others each of the four times. */
+static void first_uses(void)
+{
+    static const size_t fresh[28] = {
+        48, 80, 96, 112, 160, 192, 224, 320, 384, 448, 640, 768, 896, 1088, 1280, 1536, 1792, 2624, 3648, 4160,
+        4672, 5184, 6208, 7232, 10304, 12352, 14400, 20544
+    };
+    static int next;
+    for (int i = 0; i < 7; i++)
+        free(malloc(fresh[next++ % 28]));
+}
+
+/* A child that others' handlers have allocated for, and their parent's blocks. */
+static void fork_once(void)
+{
+    int status = -1;
+    others_allocate = 1;
+    pid_t pid = fork();
+    TRAP_OFF();
+    others_allocate = 0;
+    if (pid == 0) {
+        alarm(60);
+        _exit(use_memory());
+    }
+    if (pid < 0 || (waitpid(pid, &status, 0) == pid ? status : errno != ECHILD)) {  /* a child that goes on: ECHILD */
+        bad_children++;
+        bad_status = status;
+    }
+    remove_segment(pid);
+}
+
 static void *allocate_for_other(void *arg)
 {
     for (int i = 0; i < 200; i++)
@@ -141,17 +232,17 @@ static void stepped(void (*fn)(void), int another)
     TRAP_OFF();
 }
 
-/* Fork at so many instructions of fn, spread evenly. */
-static void test(const char *what, void (*fn)(void), int another, long at_most)
+/* Fork at so many instructions of fn, spread evenly.  The children use memory, and leave what was interrupted; or
+ * they go on with it, and then do. */
+static void test_children(const char *what, void (*fn)(void), int another, long all, long at_most)
 {
-    every = forks = bad_children = 0;
-    stepped(fn, another);                       /* what is done once, is done */
-    stepped(fn, another);
-    long all = steps;
     every = all / at_most + 1;
+    forks = bad_children = 0;
     stepped(fn, another);
+    if (is_child)
+        _exit(bad_children ? 5 : use_memory());
     ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
-    if (!is(bad_children, 0, "every child has the memory it needs, and nobody else's")) {
+    if (!is(bad_children, 0, "every child%s has the memory it needs, and nobody else's", goes_on ? " that goes on" : "")) {
         Dl_info at = { 0 };
         dladdr(bad_at, &at);
         diag("the last of them, at %s+0x%lx (%s): %s", at.dli_fname,
@@ -159,6 +250,17 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     }
     for (int i = 0; i < forks; i++)
         remove_segment(children[i]);
+}
+
+static void test(const char *what, void (*fn)(void), int another, long at_most)
+{
+    every = bad_children = 0;
+    stepped(fn, another);                       /* what is done once, is done */
+    stepped(fn, another);
+    long all = steps;
+    for (goes_on = 0; goes_on < 2; goes_on++)
+        test_children(what, fn, another, all, at_most);
+    goes_on = 0;
 }
 
 /* --- in the middle of what a tool asked for ------------------------------------------------------- */
@@ -217,8 +319,10 @@ int main(int argc, char **argv)
     }
     struct sigaction trap = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
     sigaction(SIGTRAP, &trap, NULL);
+    test("seven bins used for the first time", first_uses, 0, at_most);
     for (int i = 0; i < 100; i++)
         some();
+    test("fork, with handlers that allocate", fork_once, 0, at_most);
     test("a pair of calls that TinyHeapV2 serves", pair, 0, at_most);
     test("forty blocks, out of FastCache and into it", some, 0, at_most);
     test("refills and overflows", many, 0, at_most);

@@ -40,6 +40,17 @@ hak_inline unsigned log2_floor(uint64_t n)          /* n > 0 */
     return 63 - (unsigned)__builtin_clzll(n);
 }
 
+/* n bits from `first` on; n > 0, first + n <= 64. */
+hak_inline uint64_t bits_of(unsigned first, unsigned n)
+{
+    return UINT64_MAX >> (64 - n) << first;
+}
+
+hak_inline unsigned bits_ones(uint64_t bits)        /* how many are set from the first on */
+{
+    return bits == UINT64_MAX ? 64 : (unsigned)__builtin_ctzll(~bits);
+}
+
 /* Counters in shared memory.  The owner thread is the only writer, and an aligned 8-byte store is
  * whole on every machine we run on, so that a reader in another process sees a value that was true.
  * Plain C lets the compiler use one add to memory; under TSan it is a relaxed atomic instead. */

@@ -56,18 +56,23 @@ hak_inline bool address_possible(uintptr_t a)
     return a >> LEAF_SHIFT < 1u << (ADDRESS_BITS - LEAF_SHIFT);
 }
 
+/* The same as address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], or ->slab[...], by that array in `none`, in
+ * the form that compiles to the fewest instructions, of which the fewest wait for the root. */
+hak_inline uintptr_t address_word(const _Atomic uintptr_t *none, uintptr_t a)
+{
+    size_t slab = (uint32_t)a >> SLAB_SHIFT;
+    hak_opaque(slab);
+    uintptr_t at = (uintptr_t)&none[slab];
+    hak_opaque(at);
+    at += atomic_load_explicit(&address_table.root[a >> LEAF_SHIFT], memory_order_acquire);
+    return atomic_load_explicit((_Atomic uintptr_t *)at, memory_order_relaxed);
+}
+
 hak_inline uintptr_t address_owner(uintptr_t a)
 {
     if (unlikely(!address_possible(a)))
         return 0;
-    /* The same as address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], in the form that compiles
-     * to the fewest instructions, of which the fewest wait for the root. */
-    size_t slab = (uint32_t)a >> SLAB_SHIFT;
-    hak_opaque(slab);
-    uintptr_t at = (uintptr_t)&address_table.none.owner[slab];
-    hak_opaque(at);
-    at += atomic_load_explicit(&address_table.root[a >> LEAF_SHIFT], memory_order_acquire);
-    return atomic_load_explicit((_Atomic uintptr_t *)at, memory_order_relaxed);
+    return address_word(address_table.none.owner, a);
 }
 
 hak_inline uintptr_t address_unit_possible(uintptr_t a)         /* a < 2^ADDRESS_BITS */
@@ -109,7 +114,7 @@ hak_inline void address_set_slab(uintptr_t a, unsigned slabs, uintptr_t slab)
 
 hak_inline uintptr_t address_slab(uintptr_t a)                  /* a < 2^ADDRESS_BITS */
 {
-    return atomic_load_explicit(&address_leaf_of(a)->slab[(a >> SLAB_SHIFT) % LEAF_SLABS], memory_order_relaxed);
+    return address_word(address_table.none.slab, a);
 }
 
 #endif

@@ -31,7 +31,7 @@ static _Atomic int32_t empty_live;                      /* live SuperSlabs whose
 /* Under the lock: the LRU (a ring around `lru`, newest first), the list of GONE structs, and every
  * change of superslab.state. */
 static struct lock pool_lock = { .name = "pool" };
-static struct superslab lru = { .next = &lru, .prev = &lru };
+static struct superslab lru;
 static uint32_t lru_count;
 static struct superslab *gone;
 static struct lock purge_lock;                          /* one purge at a time */
@@ -45,6 +45,7 @@ void pool_init(const union hak_knobs *knobs)
     pool_per_class = knobs->pool_per_class;
     thp_from = knobs->os_thp;
     spare_max = os_limit(RLIMIT_AS) / 8;
+    lru.next = lru.prev = &lru;
     sys_where = &address_table;
     atomic_store_explicit(&core_now_ms, (uint32_t)(os_now_ns() / 1000000), memory_order_relaxed);
 }
@@ -131,8 +132,8 @@ static uint64_t tightest(uint64_t fits, uint64_t places)
     unsigned least = PAIRS + 1;
 
     while (fits) {
-        unsigned first = (unsigned)__builtin_ctzll(fits), n = pairs_ones(fits >> first);
-        uint64_t gap = pairs_of(first, n);
+        unsigned first = (unsigned)__builtin_ctzll(fits), n = bits_ones(fits >> first);
+        uint64_t gap = bits_of(first, n);
         if (n <= least && (gap & places)) {
             least = n;
             best = gap & places;
@@ -167,8 +168,7 @@ static unsigned choose(struct superslab *ss, slab_map map, unsigned row, unsigne
         places = dirty;
     if (!places)
         return NONE;
-    return 2 * (row < HAK_BINS && bin_info[row].size <= TINY_MAX ? (unsigned)__builtin_ctzll(places)
-                                                                 : log2_floor(tightest(fits, places)));
+    return 2 * (row_is_tiny(row) ? (unsigned)__builtin_ctzll(places) : log2_floor(tightest(fits, places)));
 }
 
 static unsigned index_of(const struct superslab *ss, const struct slab *slab)
@@ -573,7 +573,7 @@ static slab_map whole_pages(slab_map map)
 {
     unsigned n = (unsigned)(os_page / (2 * SLAB_SIZE));
 
-    return n == 0 ? map : map_of_pairs((pairs_in_row(map_pairs(map), n) & pairs_multiples(n)) * pairs_of(0, n));
+    return n == 0 ? map : map_of_pairs((pairs_in_row(map_pairs(map), n) & pairs_multiples(n)) * bits_of(0, n));
 }
 
 /* All slabs of those pages that may be there. */

@@ -37,6 +37,12 @@ hak_inline unsigned class_of_row(unsigned row)
     return row < HAK_BINS ? bin_info[row].cls : HAK_CLASS_LARGE + (row - HAK_ROW_LARGE);
 }
 
+/* C0 to C7: the row of a bin of up to TINY_MAX bytes. */
+hak_inline bool row_is_tiny(unsigned row)
+{
+    return row < HAK_BINS && bin_info[row].cls < HAK_CLASS_MID;
+}
+
 /* Filled by sizes_init; before that all zero, which leads every request to a slow path. */
 extern uint8_t tiny_bin[(TINY_MAX >> TINY_STEP) + 1];
 extern uint8_t mid_bin[(MID_MAX >> MID_STEP) + 1];

@@ -16,11 +16,6 @@ __extension__ typedef unsigned __int128 slab_map;
 
 /* ---- pairs ---- */
 
-hak_inline uint64_t pairs_of(unsigned first, unsigned n)
-{
-    return (ALL_PAIRS >> (PAIRS - n)) << first;
-}
-
 /* The positions at which n in a row are set. */
 hak_inline uint64_t pairs_in_row(uint64_t pairs, unsigned n)
 {
@@ -32,15 +27,10 @@ hak_inline uint64_t pairs_in_row(uint64_t pairs, unsigned n)
     return pairs;
 }
 
-hak_inline unsigned pairs_ones(uint64_t pairs)          /* how many are set from the first on */
-{
-    return pairs == ALL_PAIRS ? PAIRS : (unsigned)__builtin_ctzll(~pairs);
-}
-
 /* The positions that are multiples of n, a power of two. */
 hak_inline uint64_t pairs_multiples(unsigned n)
 {
-    return n == 1 ? ALL_PAIRS : ALL_PAIRS / pairs_of(0, n);
+    return n == 1 ? ALL_PAIRS : ALL_PAIRS / bits_of(0, n);
 }
 
 /* ---- maps ---- */
@@ -62,7 +52,7 @@ hak_inline slab_map map_of_slab(unsigned i)
 
 hak_inline slab_map map_of(unsigned first, unsigned run)
 {
-    return run == 1 ? map_of_slab(first) : map_of_pairs(pairs_of(first / 2, run / 2));
+    return run == 1 ? map_of_slab(first) : map_of_pairs(bits_of(first / 2, run / 2));
 }
 
 hak_inline bool map_has(slab_map map, unsigned i)

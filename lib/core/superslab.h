@@ -40,14 +40,18 @@ struct block {                          /* in an SLL, or alone in a queue, a blo
 enum slab_kind { SLAB_FREE, SLAB_BIN, SLAB_LARGE };
 enum slab_list { ON_NONE, ON_AVAIL, ON_FULL };
 
-/* The number of a block by its offset from the base is exact: with offset = k * size < 2^32 and
- * magic = (2^32 + e) / size, e < size, offset * magic = k * 2^32 + k * e, and k * e < 2^32. */
+/* The number of a block, and whether there is one, by one multiplication (D. Lemire, O. Kaser, N. Kurz, "Faster
+ * Remainder by Direct Computation", 2019).  With magic = (2^64 + e) / size, e < size, and an offset from the
+ * base of k * size + r, r < size,
+ *   offset * magic = k * 2^64 + k * e + r * magic
+ * For an offset in a run (k + 1) * e < 2^16 * 2^16 < magic, so that the upper half is k, and the lower half is below
+ * magic if and only if r = 0; the upper half of any other offset is no block of the run. */
 struct slab {
     char *base;                         /* first byte of the run */
     uint64_t *map;                      /* bit i: block i was given back; from `carved` on all 0 */
     struct heap *_Atomic owner;         /* whose; NULL for large and free */
     struct slab *next, *prev;           /* in one of the owner's lists */
-    uint32_t magic;                     /* ceil(2^32 / size): a block's number is offset * magic >> 32 */
+    uint64_t magic;                     /* 2^64 / size, rounded up */
     uint16_t size;                      /* bytes of a block */
     uint16_t capacity;                  /* blocks in the run */
     uint16_t carved;                    /* blocks ever handed out, from the start of the run on */
@@ -60,9 +64,9 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
 
-hak_inline uint32_t magic_of(unsigned size)
+hak_inline uint64_t magic_of(unsigned size)
 {
-    return (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+    return UINT64_MAX / size + 1;
 }
 
 #define MAP_BITS_SMALL (SLAB_SIZE / 64)         /* of a slab; those of a run lie one behind the other */

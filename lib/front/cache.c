@@ -58,22 +58,30 @@ static bool slab_exhausted(const struct slab *slab)
 }
 
 /* Takes given-back blocks, lowest address first.  The array is filled from its end down, since a
- * stack gives out the last one first; what is filled are the last `got`. */
+ * stack gives out the last one first; what is filled are the last so many as come back. */
 static unsigned take_freed(struct slab *slab, void **out, unsigned want)
 {
-    unsigned left = (unsigned)(slab->carved - slab->used), got = want < left ? want : left;
-    void **to = out + want, **end = to - got;
+    const unsigned left = (unsigned)(slab->carved - slab->used), words = (slab->carved + 63u) / 64;
+    const size_t size = slab->size;
+    void **to = out + want, **end = to - (want < left ? want : left);
 
-    for (unsigned w = 0; to > end; w++) {
+    for (unsigned w = 0; to > end && w < words; w++) {
         uint64_t bits = slab->map[w];
-        char *block = slab->base + (size_t)w * 64 * slab->size;
+        char *block = slab->base + w * 64 * size;
         if (!bits)
             continue;
-        for (; bits && to > end; bits &= bits - 1)
-            *--to = block + (size_t)__builtin_ctzll(bits) * slab->size;
+        while (bits && to > end) {
+            unsigned first = (unsigned)__builtin_ctzll(bits), n = bits_ones(bits >> first);
+            if (n > to - end)
+                n = (unsigned)(to - end);
+            bits &= ~bits_of(first, n);
+            void **stop = to - n;
+            for (char *b = block + first * size; to > stop; b += size)
+                *--to = b;
+        }
         slab->map[w] = bits;
     }
-    return got;
+    return (unsigned)(out + want - to);
 }
 
 /* Cuts untouched memory, into the last `got` of the array in the same order. */
@@ -95,7 +103,7 @@ static unsigned carve(struct slab *slab, void **out, unsigned want, unsigned mos
  * all of it. */
 static unsigned next_run(const struct heap *h, unsigned bin)
 {
-    const unsigned most = bin_info[bin].run, least = (most + 3) / 4, part = bin_info[bin].size <= TINY_MAX ? 2 : 1;
+    const unsigned most = bin_info[bin].run, least = (most + 3) / 4, part = row_is_tiny(bin) ? 2 : 1;
     unsigned has = 0;
 
     for (const struct slab *slab = h->cold.bin[bin].full; slab && has < part * most; slab = slab->next)
@@ -118,9 +126,10 @@ static struct slab *slab_for(struct heap *h, unsigned bin)
     if (unlikely(!slab))
         return NULL;
     atomic_store_explicit(&slab->owner, h, memory_order_relaxed);
+    address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&h->hot.bin[bin]);
+    atomic_signal_fence(memory_order_release);          /* a child that finds it in the list may hand out its blocks */
     h->cold.bin[bin].empties++;
     avail_push(h, slab);
-    address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&h->hot.bin[bin]);
     return slab;
 }
 
@@ -139,6 +148,8 @@ unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
             h->cold.bin[bin].empties--;
         slab->used = (uint16_t)(slab->used + n);
         left -= n;
+        if (unlikely(left == want))                     /* a fork in between has lost this child the rest of it */
+            slab->used = slab->capacity;
         if (!slab_exhausted(slab))
             break;
         avail_remove(h, slab);
@@ -206,9 +217,14 @@ hak_inline void marked(struct heap *h, struct slab *slab, unsigned m)
         slab_turned(h, slab);
 }
 
+/* The same for one block, in two instructions fewer. */
 hak_inline void mark(struct heap *h, struct slab *slab, unsigned i)
 {
-    mark_word(slab, i / 64, (uint64_t)1 << (i % 64));
+    uint64_t bit = (uint64_t)1 << (i % 64);
+
+    if (unlikely((slab->map[i / 64] & bit) != 0))
+        twice(slab->base + i * slab->size);
+    slab->map[i / 64] |= bit;
     marked(h, slab, 1);
 }
 
@@ -219,37 +235,42 @@ static __attribute__((noinline)) void mark_row(struct heap *h, struct slab *slab
 
     for (unsigned w = i / 64; left; w++, shift = 0) {
         unsigned here = left < 64 - shift ? left : 64 - shift;
-        mark_word(slab, w, ~(uint64_t)0 >> (64 - here) << shift);
+        mark_word(slab, w, bits_of(shift, here));
         left -= here;
     }
     marked(h, slab, m);
 }
 
-/* The number of a block; size and magic are the bin's. */
-hak_inline unsigned number_of(const struct slab *slab, size_t size, uint64_t magic, void *p)
+/* The number of a block of the bin with that magic. */
+hak_inline unsigned number_of(const struct slab *slab, uint64_t magic, void *p)
 {
-    size_t offset = (uintptr_t)p - (uintptr_t)slab->base;
-    uint64_t i = offset * magic >> 32;
+    __extension__ typedef unsigned __int128 wide;
+    wide i = (wide)((uintptr_t)p - (uintptr_t)slab->base) * magic;
 
-    if (unlikely(i >= slab->carved || i * size != offset))
+    if (unlikely((uint64_t)(i >> 64) >= slab->carved || (uint64_t)i >= magic || slab->magic != magic))
         twice(p);
-    hak_assert(slab->kind == SLAB_BIN && slab->size == size);
-    return (unsigned)i;
+    hak_assert(slab->kind == SLAB_BIN);
+    return (unsigned)(i >> 64);
+}
+
+static __attribute__((noinline)) void put_one(struct heap *h, struct slab *slab, uint64_t magic, void *p)
+{
+    mark(h, slab, number_of(slab, magic, p));
 }
 
 void slabs_put(struct heap *h, struct slab *slab, void *p)
 {
-    mark(h, slab, number_of(slab, slab->size, slab->magic, p));
+    put_one(h, slab, slab->magic, p);
 }
 
 /* How many of the first blocks, at most `most`, lie `step` bytes from one to the next. */
 hak_inline unsigned row_length(void **blocks, unsigned most, ptrdiff_t step)
 {
-    unsigned m = 1;
+    void **b = blocks + 1, **end = blocks + most;
 
-    while (m < most && (char *)blocks[m] - (char *)blocks[m - 1] == step)
-        m++;
-    return m;
+    for (char *next = (char *)blocks[0] + step; b < end && *b == next; next += step)
+        b++;
+    return (unsigned)(b - blocks);
 }
 
 /* The first of the blocks is number i of the slab, the second its neighbour, `step` bytes away.  Puts back
@@ -264,25 +285,28 @@ static __attribute__((noinline)) unsigned put_row(struct heap *h, struct slab *s
     return m;
 }
 
-/* Blocks of this heap.  Neighbours in the array are often neighbours in a slab. */
+/* Blocks of this heap, n > 0.  Neighbours in the array are often neighbours in a slab; the last one has none. */
 static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
     const ptrdiff_t size = bin_info[bin].size;
     const uint64_t magic = magic_of((unsigned)size);
-    void **end = blocks + n;
+    void **last = blocks + n - 1;
 
     COUNT(h->slot.row[bin].returned, n);
-    while (blocks < end) {
+    while (blocks < last) {
         char *p = *blocks;
         struct slab *slab = slab_of(p);                 /* its SuperSlab may be unmapped: then it has no block p */
-        unsigned i = number_of(slab, (size_t)size, magic, p);
-        if (blocks + 1 < end && unlikely(p + size == blocks[1] || p - size == blocks[1])) {
-            blocks += put_row(h, slab, i, (char *)blocks[1] - p, blocks, (unsigned)(end - blocks));
+        unsigned i = number_of(slab, magic, p);
+        ptrdiff_t step = (char *)blocks[1] - p;
+        if (unlikely(step == size || step == -size)) {
+            blocks += put_row(h, slab, i, step, blocks, (unsigned)(last - blocks) + 1);
         } else {
             mark(h, slab, i);
             blocks++;
         }
     }
+    if (blocks == last)
+        put_one(h, slab_of(*last), magic, *last);
 }
 
 void empties_trim(struct heap *h, unsigned bin, unsigned keep)
@@ -359,6 +383,11 @@ static void check_block(struct heap *h, unsigned bin, void *p)
         atomic_load_explicit(&slab->owner, memory_order_relaxed) != h ||
         ((uintptr_t)p - (uintptr_t)slab->base) % slab->size != 0)
         hak_die("TinyHeapV2 holds a block that is not of its bin", p);
+}
+
+void l0_open(struct heap *h, unsigned bin)
+{
+    h->hot.bin[bin].l0_cap = h->cold.knobs.heap_v2_leftover_mode ? 0 : h->cold.bin[bin].l0_room;
 }
 
 void l0_flush(struct heap *h, unsigned bin)
@@ -439,6 +468,7 @@ static bool l1_grow(struct bin *b, unsigned bin)
         return false;
     if (cap > most)
         cap = most;
+    h->cold.hot_bins |= (uint64_t)1 << bin;
     void **array = l1_array(h, l1_size(cap));
     for (uint64_t i = 0; i < b->l1_n; i++)
         array[i] = old[i];
@@ -448,6 +478,8 @@ static bool l1_grow(struct bin *b, unsigned bin)
     if (had) {
         *old = h->cold.l1_free[l1_size(had)];
         h->cold.l1_free[l1_size(had)] = (void **)old;
+    } else {
+        l0_open(h, bin);
     }
     return true;
 }
@@ -475,7 +507,7 @@ void heap_overflow(void *p, struct heap *h, struct bin *b)
     heap_enter(h);
     unsigned bin = bin_index(h, b);
     COUNT(row_of(b)->slow_frees, 1);
-    if (b->l0_n < h->cold.bin[bin].l0_room) {           /* leftover mode: what L1 has no room for */
+    if (b->l1_cap && b->l0_n < h->cold.bin[bin].l0_room) {      /* leftover mode: what L1 has no room for */
         push(b->l0, &b->l0_n, p);
         COUNT(row_of(b)->l0_leftover, 1);
     } else {
@@ -557,9 +589,9 @@ void *heap_refill_bin(size_t n, unsigned bin, struct heap *h)
     heap_enter(h);
     heap_look(h);
     struct bin *b = &h->hot.bin[bin];
-    if (unlikely(b->l0_n + b->l1_n > 0)) {              /* a fork, or the knobs, moved something */
+    if (unlikely(bin_pop(b, &p))) {                     /* a fork, or the knobs, moved something */
         heap_leave(h);
-        return heap_alloc_bin(n, bin);
+        return p;
     }
     p = refill(h, bin);
     if (unlikely(!p) && heap_make_room())

@@ -14,23 +14,82 @@ static void forget_orders(struct heap *h)
     h->cold.purge = h->cold.walk = 0;
 }
 
+/* ---- the parent ----
+ *
+ * From our handler before a fork to the one after it the thread's caches are put away: `hot` is in `saved`, and empty,
+ * as it will be in the child.  Handlers of others come after the one and before the other, and may allocate: they take
+ * the slow paths, which have the caches back while they hold the heap (heap_enter, heap_leave).  What is in `saved` is
+ * so never in use, and the child has it from there.
+ *
+ * A signal handler may fork at any point of this.  It finds `hot` whole or put away, since `away` is set after the
+ * copy and before `hot` is emptied, and cleared after it is whole again.  In the parent it leaves it as it found it
+ * (away_by); in the child `hot` is whole, and no fork under way, whatever the child goes on with. */
+
+static void copy_hot(struct heap_hot *to, const struct heap_hot *from, uint64_t bins)
+{
+    to->countdown = from->countdown;
+    for (unsigned bin; next_bin(&bins, &bin);)
+        to->bin[bin] = from->bin[bin];
+}
+
+void heap_bring_back(struct heap *h)
+{
+    copy_hot(&h->hot, &h->cold.saved, h->cold.saved_bins);
+    atomic_signal_fence(memory_order_seq_cst);
+    h->cold.away = false;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void heap_put_away(struct heap *h)
+{
+    h->cold.saved_bins = h->cold.hot_bins;
+    copy_hot(&h->cold.saved, &h->hot, h->cold.saved_bins);
+    atomic_signal_fence(memory_order_seq_cst);
+    h->cold.away = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    heap_empty_bins(h);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (unlikely(!h->cold.away))                        /* a child that was forked in between and goes on */
+        heap_bring_back(h);
+}
+
 void front_fork_prepare(void)
 {
+    heap_notice_fork();
     struct heap *h = heap_self;
 
     if (heap_is_none(h))
         return;
-    h->cold.saved = h->hot;
-    h->cold.saved_valid = true;
+    h->cold.forks++;
+    h->cold.away_by = h->cold.away_by << 1 | !h->cold.away;
+    if (!h->cold.away)
+        heap_put_away(h);
 }
 
 void front_fork_parent(void)
 {
-    if (!heap_is_none(heap_self))
-        heap_self->cold.saved_valid = false;
+    heap_notice_fork();
+    struct heap *h = heap_self;
+
+    if (heap_is_none(h))
+        return;
+    if (h->cold.away && (h->cold.away_by & 1))
+        heap_bring_back(h);
+    h->cold.away_by >>= 1;
+    if (h->cold.forks > 0)                              /* 0: no heap before the fork, or a child that goes on */
+        h->cold.forks--;
 }
 
-/* A child of raw clone has no saved copy: what the caches held is lost to it. */
+void heap_forget_forks(struct heap *h)
+{
+    h->cold.away = false;
+    h->cold.forks = 0;
+    h->cold.away_by = 0;
+}
+
+/* ---- the child ---- */
+
+/* What was not put away is lost to the child: raw clone calls no handler. */
 void front_fork_child(void)
 {
     struct heap *h = heap_self;
@@ -43,13 +102,13 @@ void front_fork_child(void)
         return;
     }
     os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
-    if (h->cold.saved_valid) {
+    if (h->cold.away) {
         heap_fill_offsets(h);
-        h->hot = h->cold.saved;
+        heap_bring_back(h);
     } else {
         heap_reset_hot(h);
     }
-    h->cold.saved_valid = false;
+    heap_forget_forks(h);
     forget_orders(h);
 }
 
@@ -67,7 +126,7 @@ static void sort_heap(struct heap *h)
         return;
     }
     heap_reset_hot(h);
-    h->cold.saved_valid = false;
+    heap_forget_forks(h);
     if (h != late) {
         h->cold.ended = true;
         heap_push_ended(h);
@@ -136,6 +195,7 @@ void front_inherited(uint64_t *inherited)
         queue_inherit(e, inherited);
     if (heap_is_none(h))
         return;
-    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+    uint64_t bins = h->cold.hot_bins | h->cold.sll_bins;
+    for (unsigned bin; next_bin(&bins, &bin);)
         inherited[bin] -= h->hot.bin[bin].l0_n + h->hot.bin[bin].l1_n + h->cold.bin[bin].sll_n;
 }

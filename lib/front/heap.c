@@ -102,10 +102,14 @@ void heap_enter(struct heap *h)
     heap_notice_fork();
     if (h->cold.depth++ == 0 && unlikely(!heap_try(h)))
         heap_wait(h);
+    if (unlikely(h->cold.away))
+        heap_bring_back(h);
 }
 
 void heap_leave(struct heap *h)
 {
+    if (unlikely(h->cold.forks > 0) && h->cold.depth == 1 && !h->cold.away)
+        heap_put_away(h);
     if (--h->cold.depth == 0)
         heap_drop(h);
 }
@@ -135,12 +139,20 @@ void heap_forget_l1(struct heap *h)
 {
     memset(h->cold.l1_free, 0, sizeof h->cold.l1_free);
     h->cold.l1_used = 0;
+    h->cold.hot_bins = 0;
 }
 
-/* No bin has an L1 before it is used (l1_grow). */
+void heap_empty_bins(struct heap *h)
+{
+    uint64_t bins = h->cold.hot_bins;
+
+    for (unsigned bin; next_bin(&bins, &bin);)
+        memset(&h->hot.bin[bin], 0, sizeof h->hot.bin[bin]);
+}
+
 void heap_reset_hot(struct heap *h)
 {
-    memset(&h->hot, 0, sizeof h->hot);
+    heap_empty_bins(h);
     heap_forget_l1(h);
     h->hot.countdown = 1;
     heap_fill_offsets(h);
@@ -212,10 +224,8 @@ struct heap *heap_take(void)
     heap_wait(h);                                       /* somebody may be helping it */
     heap_ensure_slot(h);
     heap_begin_slot(h);
-    if (h->cold.bare) {
+    if (h->cold.bare)
         heap_fill_offsets(h);
-        h->cold.epoch = UINT64_MAX;                     /* the capacities are gone, too */
-    }
     h->cold.ended = h->cold.bare = false;
     h->cold.rearmed = 0;
     h->hot.countdown = heap_tick_frees(h);

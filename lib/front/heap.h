@@ -29,6 +29,8 @@
  *   queue, SLL -> slab                 whoever holds the heap; a queue by exchange-all
  *   queue -> L1                        the owner, likewise
  *   slab, SLL -> L1; L0, L1 -> user    the owner, in malloc
+ *
+ * While a thread forks its L0 and L1 may be elsewhere, as a whole (forked.c).
  */
 #ifndef HAK_HEAP_H
 #define HAK_HEAP_H
@@ -48,7 +50,7 @@
 typedef void *cell __attribute__((may_alias));
 
 struct bin {
-    uint64_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, or leftover mode */
+    uint64_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, leftover mode, or not used yet */
     uint64_t l1_n, l1_cap;                  /* FastCache; the capacity grows with use, from 0 */
     cell *l1;
     cell l0[L0_CAP];
@@ -57,7 +59,7 @@ struct bin {
 struct heap_hot {
     int32_t countdown;                      /* frees until the next tick */
     uint32_t pad[15];
-    struct bin bin[HAK_BINS];
+    struct bin bin[HAK_BINS];               /* all zero, and untouched, before its first use (l1_grow) */
 };
 
 _Static_assert(sizeof(struct bin) == sizeof(struct hak_row), "a bin and its row have one stride");
@@ -119,6 +121,7 @@ struct heap_cold {
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
+    uint64_t hot_bins;                      /* bit b: bin b has been used, or is about to be */
     int32_t drain_left;                     /* frees until the next drain */
     uint32_t depth;                         /* slow paths of its own thread, one within the other */
     _Atomic uint32_t held;                  /* 1: somebody works on `cold`; a forked child leaves it alone */
@@ -130,8 +133,11 @@ struct heap_cold {
     struct heap *next_all, *next_ended;
     struct heap *visit;                     /* the next one that this thread looks after */
     struct law_base base[HAK_BINS];
-    struct heap_hot saved;                  /* hot, as the thread that forks leaves it to its child */
-    bool saved_valid;
+    struct heap_hot saved;                  /* while the thread forks: what was in `hot` (forked.c) */
+    uint64_t saved_bins;                    /* the bins of `saved` that are valid */
+    bool away;                              /* `hot` is empty, and in `saved` */
+    uint8_t forks;                          /* under way: each but the first in a signal handler during the last */
+    uint64_t away_by;                       /* of each, the last in bit 0: it found `hot` whole */
 
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
@@ -184,12 +190,13 @@ hak_inline unsigned bin_of_owner(uintptr_t owner)
     return bin_index(heap_of_owner(owner), (struct bin *)owner);
 }
 
-/* The slow exits of the hot paths: cold, each with its own name. */
+/* The slow exits of the hot paths, each with its own name.  The tick is said to be cold, so that the compiler puts the
+ * jumps to it out of free's way. */
 void *heap_refill(size_t n, struct heap *h);                        /* both caches are empty */
 void *heap_refill_bin(size_t n, unsigned bin, struct heap *h);      /* the same for heap_alloc_bin */
 void heap_overflow(void *p, struct heap *h, struct bin *b);         /* both caches are full */
 void heap_free_other(void *p, struct heap *h);                      /* not this thread's, or no block */
-void heap_tick(struct heap *h);                                     /* the countdown has ended */
+hak_cold void heap_tick(struct heap *h);                            /* the countdown has ended */
 void *heap_alloc_large(size_t n, size_t align, bool *zero);         /* above MID_MAX */
 
 /* malloc. Budget, tiny, from L0: 13 instructions, 6 loads, 2 stores (count, counter); from L1 four more.  The

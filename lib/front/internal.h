@@ -35,6 +35,9 @@ void slabs_put(struct heap *h, struct slab *slab, void *p);
 /* Gives every block of the SLLs back. */
 void sll_drain(struct heap *h);
 
+/* The capacity of L0 of a bin in use, as the heap's knobs say. */
+void l0_open(struct heap *h, unsigned bin);
+
 /* Empties L0 of a bin into L1, and where that is full into the slabs. */
 void l0_flush(struct heap *h, unsigned bin);
 
@@ -79,7 +82,8 @@ void remote_free_now(uintptr_t owner, void *p);
 /* ---- heap.c ---- */
 
 /* Every slow path that touches `cold` starts and ends with these; they nest.  A fork is noticed, and
- * one that happens in between leaves the heap alone in the child. */
+ * one that happens in between leaves the heap alone in the child.  What a fork under way has put away is back in
+ * between (forked.c). */
 void heap_enter(struct heap *h);
 void heap_leave(struct heap *h);
 
@@ -91,6 +95,16 @@ void heap_drop(struct heap *h);
 void heap_help(struct heap *to);
 
 void heap_fork_noticed(void);
+
+/* Takes the lowest bin out of a set; false: it is empty. */
+hak_inline bool next_bin(uint64_t *bins, unsigned *bin)
+{
+    if (*bins == 0)
+        return false;
+    *bin = (unsigned)__builtin_ctzll(*bins);
+    *bins &= *bins - 1;
+    return true;
+}
 
 /* Guards the lists of heaps, of which these are the ended ones, the latest first. */
 extern struct lock heaps_lock;
@@ -109,9 +123,18 @@ extern hak_tls uint8_t heap_past_end;
 void heap_ensure_slot(struct heap *h);
 void heap_begin_slot(struct heap *h);
 
+void heap_empty_bins(struct heap *h);               /* the bins of `hot`: all zero */
 void heap_reset_hot(struct heap *h);                /* empty caches, as at birth */
-void heap_forget_l1(struct heap *h);                /* no bin has an array of L1 any more */
+void heap_forget_l1(struct heap *h);                /* the bins of `hot` are all zero: none has an L1 any more */
 void heap_fill_offsets(struct heap *h);
+
+/* ---- forked.c ---- */
+
+/* While the thread forks: `hot` into `saved`, and back. */
+void heap_put_away(struct heap *h);
+void heap_bring_back(struct heap *h);
+
+void heap_forget_forks(struct heap *h);             /* the thread is in the middle of none; `hot` is where it belongs */
 
 /* ---- tick.c ---- */
 

@@ -1,6 +1,8 @@
-/* sound.c: what superslab.h and heap.h say always holds of a heap's slabs, looked at slab by slab.  A
+/* sound.c: what superslab.h and heap.h say always holds of a heap's bins and slabs, looked at one by one.  A
  * debug build asks at every walk and purge, tests whenever they like. */
 #include "lib/front/internal.h"
+
+#include <string.h>
 
 /* Every block of the run is out, or in the map, or not carved yet, and in no two of these. */
 static bool slab_is_sound(const struct slab *s)
@@ -34,9 +36,14 @@ static bool list_is_sound(const struct heap *h, unsigned bin, const struct slab 
 
 bool heap_is_sound(const struct heap *h)
 {
+    static const struct bin unused;
+    const bool hot = h == heap_self || h->cold.ended;   /* else it is another thread's */
+
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         const struct bin_cold *c = &h->cold.bin[bin];
         unsigned empties = 0;
+        if (hot && !(h->cold.hot_bins >> bin & 1) && memcmp(&h->hot.bin[bin], &unused, sizeof unused) != 0)
+            return false;
         if (!list_is_sound(h, bin, c->avail, ON_AVAIL, &empties) ||
             !list_is_sound(h, bin, c->full, ON_FULL, &empties) || empties != c->empties)
             return false;

@@ -33,16 +33,16 @@ static unsigned l0_room(const union hak_knobs *k, unsigned bin)
 static void apply_to_bin(struct heap *h, unsigned bin)
 {
     const union hak_knobs *k = &h->cold.knobs;
-    const struct bin_info *i = &bin_info[bin];
     struct bin_cold *c = &h->cold.bin[bin];
-    struct bin *b = &h->hot.bin[bin];
 
     c->refill = (uint16_t)refill_count(k, bin);
-    c->sll_on = !k->front_direct && i->cls < HAK_CLASS_MID;
+    c->sll_on = !k->front_direct && row_is_tiny(bin);
     c->l0_room = (uint16_t)l0_room(k, bin);
-    b->l0_cap = k->heap_v2_leftover_mode ? 0 : c->l0_room;
-    if (c->l0_room == 0 && b->l0_n)
-        l0_flush(h, bin);
+    if (h->cold.hot_bins >> bin & 1) {                  /* else when it is first used */
+        l0_open(h, bin);
+        if (c->l0_room == 0)
+            l0_flush(h, bin);
+    }
     empties_trim(h, bin, (unsigned)k->pool_empty_slabs);
 }
 
@@ -51,8 +51,8 @@ int32_t heap_tick_frees(const struct heap *h)
     return h->cold.knobs.sll_drain_interval < TICK_FREES ? (int32_t)h->cold.knobs.sll_drain_interval : TICK_FREES;
 }
 
-/* A table becomes capacities.  The acknowledgement comes last: a tool that sees it finds everything
- * after it served by the new table. */
+/* A table becomes capacities; those of a bin that is not used yet when it is (l1_grow).  The acknowledgement comes
+ * last: a tool that sees it finds everything after it served by the new table. */
 static void apply(struct heap *h, const struct hak_orders *o)
 {
     h->cold.knobs = o->knobs;
@@ -77,11 +77,13 @@ void heap_give_back_caches(struct heap *h)
     sll_drain(h);
     batches_flush(h);
     queue_drain(h);
-    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+    uint64_t bins = h->cold.hot_bins;
+    for (unsigned bin; next_bin(&bins, &bin);) {
         l0_flush(h, bin);
-        l1_trim(h, bin, h->hot.bin[bin].l1_n);
-        empties_trim(h, bin, 0);
+        l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
     }
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
 }
 
@@ -207,7 +209,9 @@ static void idle_l1(struct heap *h, unsigned bin)
 
 static void idle_trim(struct heap *h)
 {
-    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+    uint64_t bins = h->cold.hot_bins;
+
+    for (unsigned bin; next_bin(&bins, &bin);) {
         idle_l1(h, bin);
         idle_l0(h, bin);
     }

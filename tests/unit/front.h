@@ -12,13 +12,14 @@
 /* Tables of knobs; epoch i is in force by table i - 1, modulo their number. */
 enum { TABLES = 8 };
 static union hak_knobs table[TABLES];
-static _Atomic uint64_t epoch = 1, walk_wanted;
+static _Atomic uint64_t epoch = 1, walk_wanted, purge_wanted;
 
 static bool orders_of_test(struct hak_orders *o)
 {
     uint64_t now = atomic_load(&epoch);
 
     o->walk = atomic_load(&walk_wanted);
+    o->purge = atomic_load(&purge_wanted);
     if (o->epoch == now)
         return false;
     o->epoch = o->generation = now;

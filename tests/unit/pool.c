@@ -101,8 +101,9 @@ static void test_bins(void)
         must(s->kind == SLAB_BIN && s->bin == bin && s->size == bin_info[bin].size && !s->used && !s->carved);
         must(s->capacity == bytes / s->size && s->capacity >= 15);
         for (uint64_t at = 0; at < bytes; at++) {
-            uint64_t k = at * s->magic >> 32;
-            must((k * s->size == at) == (at % s->size == 0));
+            __extension__ unsigned __int128 product = (unsigned __int128)at * s->magic;
+            uint64_t k = (uint64_t)(product >> 64);
+            must(k == at / s->size && ((uint64_t)product < s->magic) == (at % s->size == 0));
             must(slab_of(s->base + at) == s);
             must(k / 64 < s->run * (s->size < 64 ? MAP_WORDS(MAP_BITS_MAX) : MAP_WORDS(MAP_BITS_SMALL)));
         }
@@ -606,6 +607,10 @@ static void test_fork(void)
     long forks = count_of("HAK_FORKS", 200, 1000), bad = 0;
     pthread_t t;
 
+#ifdef __SANITIZE_THREAD__
+    skip("forks while others claim slabs: in TSan a 16-byte exchange takes a lock, which stays taken in a child");
+    return;
+#endif
     lru_max(1);
     il_threads = true;
     pthread_create(&t, NULL, comes_and_goes, NULL);

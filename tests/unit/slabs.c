@@ -85,6 +85,7 @@ static void put_by_l1(unsigned bin)
     b->l1_n = n;
     l1_trim(h, bin, n);
     must(b->l1_n == 0);
+    memset(b, 0, sizeof *b);                            /* not used, as before */
 }
 
 static void test_bin(unsigned bin)
