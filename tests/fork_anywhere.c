@@ -80,12 +80,19 @@ static void others_in_parent(void)
 static void register_others(void) { pthread_atfork(others_before, others_in_parent, others_in_child); }
 __attribute__((section(".preinit_array"), used)) static void (*before_all)(void) = register_others;
 
+/* Of a bin each. */
+static const size_t sizes[] = {
+    48, 80, 96, 112, 160, 192, 224, 320, 384, 448, 640, 768, 896, 1088, 1280, 1536, 1792, 2624, 3648, 5184,
+    6208, 7232, 8256, 10304, 12352, 14400, 20544, 24640, 16, 24, 256, 1000, 3000, 4096
+};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
 /* In the child: allocate much, of the bin that was interrupted and of others. */
 static int use_memory(void)
 {
     static unsigned char *fresh[FRESH];
     for (int i = 0; i < FRESH; i++) {
-        size_t n = i % 8 ? size : (size_t)24 << i % 16;
+        size_t n = i % 4 ? size : sizes[i / 4 % SIZES];
         fresh[i] = malloc(n);
         if (!fresh[i])
             return 1;
@@ -182,13 +189,9 @@ static void tiers(void)
 /* The first use of seven bins, of others each of the four times. */
 static void first_uses(void)
 {
-    static const size_t fresh[28] = {
-        48, 80, 96, 112, 160, 192, 224, 320, 384, 448, 640, 768, 896, 1088, 1280, 1536, 1792, 2624, 3648, 4160,
-        4672, 5184, 6208, 7232, 10304, 12352, 14400, 20544
-    };
     static int next;
     for (int i = 0; i < 7; i++)
-        free(malloc(fresh[next++ % 28]));
+        free(malloc(sizes[next++ % 28]));
 }
 
 /* A child that others' handlers have allocated for, and their parent's blocks. */
@@ -242,7 +245,8 @@ static void test_children(const char *what, void (*fn)(void), int another, long 
     if (is_child)
         _exit(bad_children ? 5 : use_memory());
     ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
-    if (!is(bad_children, 0, "every child%s has the memory it needs, and nobody else's", goes_on ? " that goes on" : "")) {
+    if (!is(bad_children, 0, "every child%s has the memory it needs, and nobody else's",
+            goes_on ? " that goes on" : "")) {
         Dl_info at = { 0 };
         dladdr(bad_at, &at);
         diag("the last of them, at %s+0x%lx (%s): %s", at.dli_fname,

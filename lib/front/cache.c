@@ -133,6 +133,16 @@ static struct slab *slab_for(struct heap *h, unsigned bin)
     return slab;
 }
 
+/* In a child alone: the rest of the slab was being taken when the process was forked, and is lost.  It counts as
+ * in use. */
+static hak_cold void slab_lost(struct heap *h, struct slab *slab)
+{
+    if (slab->used == 0)
+        h->cold.bin[slab->bin].empties--;
+    COUNT(h->slot.row[slab->bin].used_moved, slab->capacity - slab->used);
+    slab->used = slab->capacity;
+}
+
 unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
 {
     unsigned left = want;                               /* the array is filled from the end down */
@@ -148,8 +158,8 @@ unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
             h->cold.bin[bin].empties--;
         slab->used = (uint16_t)(slab->used + n);
         left -= n;
-        if (unlikely(left == want))                     /* a fork in between has lost this child the rest of it */
-            slab->used = slab->capacity;
+        if (unlikely(left == want))                     /* nothing came, of a slab with blocks to give */
+            slab_lost(h, slab);
         if (!slab_exhausted(slab))
             break;
         avail_remove(h, slab);
@@ -195,7 +205,7 @@ static hak_cold void slab_turned(struct heap *h, struct slab *slab)
         full_remove(h, slab);
         avail_push(h, slab);
     }
-    if (slab->used == 0)
+    if (slab->used == 0 && slab->list == ON_AVAIL)      /* a child forked in between may find it in none */
         slab_emptied(h, slab);
 }
 
@@ -507,7 +517,7 @@ void heap_overflow(void *p, struct heap *h, struct bin *b)
     heap_enter(h);
     unsigned bin = bin_index(h, b);
     COUNT(row_of(b)->slow_frees, 1);
-    if (b->l1_cap && b->l0_n < h->cold.bin[bin].l0_room) {      /* leftover mode: what L1 has no room for */
+    if (b->l1_cap && b->l0_n < h->cold.bin[bin].l0_room) {      /* leftover mode; not at the first use */
         push(b->l0, &b->l0_n, p);
         COUNT(row_of(b)->l0_leftover, 1);
     } else {

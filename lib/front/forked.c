@@ -18,12 +18,13 @@ static void forget_orders(struct heap *h)
  *
  * From our handler before a fork to the one after it the thread's caches are put away: `hot` is in `saved`, and empty,
  * as it will be in the child.  Handlers of others come after the one and before the other, and may allocate: they take
- * the slow paths, which have the caches back while they hold the heap (heap_enter, heap_leave).  What is in `saved` is
- * so never in use, and the child has it from there.
+ * the slow paths, which have the caches back while they hold the heap (heap_enter, heap_leave).  No block in
+ * `saved` is so in use, and the child has them from there.
  *
  * A signal handler may fork at any point of this.  It finds `hot` whole or put away, since `away` is set after the
  * copy and before `hot` is emptied, and cleared after it is whole again.  In the parent it leaves it as it found it
- * (away_by); in the child `hot` is whole, and no fork under way, whatever the child goes on with. */
+ * (away_by); a child of fork has it whole, and may go on with what was interrupted.  A handler of others that leaves
+ * by longjmp leaves the thread on its slow paths. */
 
 static void copy_hot(struct heap_hot *to, const struct heap_hot *from, uint64_t bins)
 {

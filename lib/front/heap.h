@@ -136,7 +136,7 @@ struct heap_cold {
     struct heap_hot saved;                  /* while the thread forks: what was in `hot` (forked.c) */
     uint64_t saved_bins;                    /* the bins of `saved` that are valid */
     bool away;                              /* `hot` is empty, and in `saved` */
-    uint8_t forks;                          /* under way: each but the first in a signal handler during the last */
+    uint8_t forks;                          /* under way: they nest by signal handlers */
     uint64_t away_by;                       /* of each, the last in bit 0: it found `hot` whole */
 
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */

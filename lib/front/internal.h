@@ -123,9 +123,9 @@ extern hak_tls uint8_t heap_past_end;
 void heap_ensure_slot(struct heap *h);
 void heap_begin_slot(struct heap *h);
 
-void heap_empty_bins(struct heap *h);               /* the bins of `hot`: all zero */
+void heap_empty_bins(struct heap *h);               /* zeroes the bins of `hot` */
 void heap_reset_hot(struct heap *h);                /* empty caches, as at birth */
-void heap_forget_l1(struct heap *h);                /* the bins of `hot` are all zero: none has an L1 any more */
+void heap_forget_l1(struct heap *h);                /* after that: gives up the arrays of L1 */
 void heap_fill_offsets(struct heap *h);
 
 /* ---- forked.c ---- */
@@ -177,7 +177,7 @@ void late_free(void *p);
 
 /* ---- sound.c ---- */
 
-/* Whether the slabs of a heap and their lists are as superslab.h says. */
+/* Whether the bins and slabs of a heap and their lists are as heap.h and superslab.h say. */
 bool heap_is_sound(const struct heap *h);
 
 /* ---- large.c ---- */
