@@ -111,10 +111,10 @@ void shm_gc_at_start(void);
 
 /* ---- Attaching and descriptors ------------------------------------------------------------- */
 
-/* Words of a slot (its offset in bytes over 8), ascending. */
+/* Words of a slot, in rows of neighbours that lie in one cache line; a place is its offset in bytes over 8. */
 struct shm_words {
-    uint32_t *at;
-    unsigned  count;
+    struct shm_row { uint32_t at, count; } *row;        /* ascending */
+    unsigned count;
 };
 
 struct shm_seg {

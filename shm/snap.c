@@ -9,6 +9,7 @@
 
 #define STATE_TRIES 200
 #define SLOTS_TRIES 5
+#define LINE_WORDS  8         /* of a cache line */
 
 /* In the order of struct shm_sums: ALLOCS that add up to the allocations, then FREES. */
 static const char *const call_names[] = {
@@ -45,25 +46,33 @@ static bool list_words(struct shm_seg *seg, const struct hak_stat_desc *d)
     size_t step, at = d->offset;
     unsigned values = shm_values(seg->bin_count, d, &step);
     struct shm_words *words = list_of(seg, d);
-    uint32_t *more = reallocarray(words->at, words->count + (size_t)values, sizeof *more);
+    struct shm_row *more = reallocarray(words->row, words->count + (size_t)values, sizeof *more);
     if (!more)
         return false;
-    words->at = more;
+    words->row = more;
     for (; values; values--, at += step)
-        words->at[words->count++] = (uint32_t)(at / 8);
+        words->row[words->count++] = (struct shm_row){ (uint32_t)(at / 8), 1 };
     return true;
 }
 
 static int by_place(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint32_t x = ((const struct shm_row *)a)->at, y = ((const struct shm_row *)b)->at;
     return (x > y) - (x < y);
 }
 
-static void sort_words(struct shm_words *words)
+static void join_words(struct shm_words *words)
 {
-    if (words->count)
-        qsort(words->at, words->count, sizeof *words->at, by_place);
+    if (!words->count)
+        return;
+    qsort(words->row, words->count, sizeof *words->row, by_place);
+    struct shm_row *last = words->row;
+    for (const struct shm_row *r = last + 1; r < words->row + words->count; r++)
+        if (r->at == last->at + last->count && r->at % LINE_WORDS)
+            last->count++;
+        else
+            *++last = *r;
+    words->count = (unsigned)(last + 1 - words->row);
 }
 
 bool shm_find_known(struct shm_seg *seg)
@@ -78,19 +87,19 @@ bool shm_find_known(struct shm_seg *seg)
     for (unsigned i = 0; i < seg->stat_count; i++)
         if (seg->stats[i].scope != HAK_SCOPE_GLOBAL && !list_words(seg, &seg->stats[i]))
             return false;
-    sort_words(&seg->walks);
-    sort_words(&seg->others);
-    sort_words(&seg->frees);
-    sort_words(&seg->allocs);
+    join_words(&seg->walks);
+    join_words(&seg->others);
+    join_words(&seg->frees);
+    join_words(&seg->allocs);
     return true;
 }
 
 void shm_forget_known(struct shm_seg *seg)
 {
-    free(seg->walks.at);
-    free(seg->others.at);
-    free(seg->frees.at);
-    free(seg->allocs.at);
+    free(seg->walks.row);
+    free(seg->others.row);
+    free(seg->frees.row);
+    free(seg->allocs.row);
 }
 
 bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn)
@@ -140,16 +149,14 @@ static void read_words(const struct shm_snap *snap, unsigned slot, const struct 
     const uint64_t *from = (const uint64_t *)slot_source(snap->seg, slot);
     const uint64_t *next = slot + 1 < snap->slot_count ? (const uint64_t *)slot_source(snap->seg, slot + 1) : from;
     uint64_t *to = snap->sums_only ? NULL : (uint64_t *)slot_copy(snap, slot), *sums = snap->slot_sums;
-    uint32_t line = UINT32_MAX;
-    for (unsigned i = 0, count = words->count; i < count; i++) {
-        uint32_t at = words->at[i];
-        if (at / 8 != line)
-            __builtin_prefetch(next + at);
-        line = at / 8;
-        uint64_t value = shm_word(from + at);
-        sums[at] += value;
-        if (to)
-            to[at] = value;
+    for (const struct shm_row *r = words->row, *end = r + words->count; r < end; r++) {
+        __builtin_prefetch(next + r->at);
+        for (uint32_t at = r->at; at < r->at + r->count; at++) {
+            uint64_t value = shm_word(from + at);
+            sums[at] += value;
+            if (to)
+                to[at] = value;
+        }
     }
 }
 
