@@ -209,16 +209,6 @@ static hak_cold void slab_turned(struct heap *h, struct slab *slab)
         slab_emptied(h, slab);
 }
 
-/* Marks those of the 64 blocks of word w whose bits are set as given back. */
-hak_inline void mark_word(struct slab *slab, unsigned w, uint64_t bits)
-{
-    uint64_t before = slab->map[w];
-
-    if (unlikely((before & bits) != 0))
-        twice(slab->base + (w * 64 + (unsigned)__builtin_ctzll(before & bits)) * slab->size);
-    slab->map[w] = before | bits;
-}
-
 /* m blocks of a slab have come back. */
 hak_inline void marked(struct heap *h, struct slab *slab, unsigned m)
 {
@@ -227,7 +217,7 @@ hak_inline void marked(struct heap *h, struct slab *slab, unsigned m)
         slab_turned(h, slab);
 }
 
-/* The same for one block, in two instructions fewer. */
+/* Marks block i as given back. */
 hak_inline void mark(struct heap *h, struct slab *slab, unsigned i)
 {
     uint64_t bit = (uint64_t)1 << (i % 64);
@@ -238,14 +228,17 @@ hak_inline void mark(struct heap *h, struct slab *slab, unsigned i)
     marked(h, slab, 1);
 }
 
-/* Marks m blocks, from number i on. */
+/* The same for m blocks, from number i on; one is marked in fewer instructions alone. */
 static __attribute__((noinline)) void mark_row(struct heap *h, struct slab *slab, unsigned i, unsigned m)
 {
     unsigned shift = i % 64, left = m;
 
     for (unsigned w = i / 64; left; w++, shift = 0) {
         unsigned here = left < 64 - shift ? left : 64 - shift;
-        mark_word(slab, w, bits_of(shift, here));
+        uint64_t bits = bits_of(shift, here), back = slab->map[w] & bits;
+        if (unlikely(back != 0))
+            twice(slab->base + (w * 64 + (unsigned)__builtin_ctzll(back)) * slab->size);
+        slab->map[w] |= bits;
         left -= here;
     }
     marked(h, slab, m);

@@ -23,7 +23,7 @@ static void forget_orders(struct heap *h)
  *
  * A signal handler may fork at any point of this.  It finds `hot` whole or put away, since `away` is set after the
  * copy and before `hot` is emptied, and cleared after it is whole again.  In the parent it leaves it as it found it
- * (away_by); a child of fork has it whole, and may go on with what was interrupted.  A handler of others that leaves
+ * (forks); a child of fork has it whole, and may go on with what was interrupted.  A handler of others that leaves
  * by longjmp leaves the thread on its slow paths. */
 
 static void copy_hot(struct heap_hot *to, const struct heap_hot *from, uint64_t bins)
@@ -35,7 +35,7 @@ static void copy_hot(struct heap_hot *to, const struct heap_hot *from, uint64_t 
 
 void heap_bring_back(struct heap *h)
 {
-    copy_hot(&h->hot, &h->cold.saved, h->cold.saved_bins);
+    copy_hot(&h->hot, &h->cold.saved, h->cold.hot_bins);
     atomic_signal_fence(memory_order_seq_cst);
     h->cold.away = false;
     atomic_signal_fence(memory_order_seq_cst);
@@ -43,8 +43,7 @@ void heap_bring_back(struct heap *h)
 
 void heap_put_away(struct heap *h)
 {
-    h->cold.saved_bins = h->cold.hot_bins;
-    copy_hot(&h->cold.saved, &h->hot, h->cold.saved_bins);
+    copy_hot(&h->cold.saved, &h->hot, h->cold.hot_bins);
     atomic_signal_fence(memory_order_seq_cst);
     h->cold.away = true;
     atomic_signal_fence(memory_order_seq_cst);
@@ -61,8 +60,7 @@ void front_fork_prepare(void)
 
     if (heap_is_none(h))
         return;
-    h->cold.forks++;
-    h->cold.away_by = h->cold.away_by << 1 | !h->cold.away;
+    h->cold.forks = h->cold.forks << 1 | !h->cold.away;
     if (!h->cold.away)
         heap_put_away(h);
 }
@@ -72,20 +70,17 @@ void front_fork_parent(void)
     heap_notice_fork();
     struct heap *h = heap_self;
 
-    if (heap_is_none(h))
+    if (heap_is_none(h) || h->cold.forks == NO_FORKS)   /* no heap before the fork, or a child that goes on */
         return;
-    if (h->cold.away && (h->cold.away_by & 1))
+    if (h->cold.away && (h->cold.forks & 1))
         heap_bring_back(h);
-    h->cold.away_by >>= 1;
-    if (h->cold.forks > 0)                              /* 0: no heap before the fork, or a child that goes on */
-        h->cold.forks--;
+    h->cold.forks >>= 1;
 }
 
 void heap_forget_forks(struct heap *h)
 {
     h->cold.away = false;
-    h->cold.forks = 0;
-    h->cold.away_by = 0;
+    h->cold.forks = NO_FORKS;
 }
 
 /* ---- the child ---- */

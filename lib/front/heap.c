@@ -108,7 +108,7 @@ void heap_enter(struct heap *h)
 
 void heap_leave(struct heap *h)
 {
-    if (unlikely(h->cold.forks > 0) && h->cold.depth == 1 && !h->cold.away)
+    if (unlikely(h->cold.forks > NO_FORKS) && h->cold.depth == 1 && !h->cold.away)
         heap_put_away(h);
     if (--h->cold.depth == 0)
         heap_drop(h);
@@ -170,6 +170,7 @@ static struct heap *map_heap(void)
     h->cold.epoch = UINT64_MAX;                         /* of no table: the first look applies one */
     h->cold.knobs.sll_drain_interval = TICK_FREES;
     h->cold.knobs.bump_chunk = 1;
+    h->cold.forks = NO_FORKS;
     h->cold.has_slot = true;
     front_slot(&h->slot);
     GLOBAL_ADD(heaps, 1);

@@ -134,10 +134,9 @@ struct heap_cold {
     struct heap *visit;                     /* the next one that this thread looks after */
     struct law_base base[HAK_BINS];
     struct heap_hot saved;                  /* while the thread forks: what was in `hot` (forked.c) */
-    uint64_t saved_bins;                    /* the bins of `saved` that are valid */
     bool away;                              /* `hot` is empty, and in `saved` */
-    uint8_t forks;                          /* under way: they nest by signal handlers */
-    uint64_t away_by;                       /* of each, the last in bit 0: it found `hot` whole */
+    uint64_t forks;                         /* below the upper 1 a bit for each under way, the last one's the lowest:
+                                             * whether it found `hot` whole.  They nest by signal handlers. */
 
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;

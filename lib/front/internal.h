@@ -130,6 +130,8 @@ void heap_fill_offsets(struct heap *h);
 
 /* ---- forked.c ---- */
 
+#define NO_FORKS 1u                                 /* cold.forks: none is under way */
+
 /* While the thread forks: `hot` into `saved`, and back. */
 void heap_put_away(struct heap *h);
 void heap_bring_back(struct heap *h);

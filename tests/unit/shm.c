@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -88,9 +89,22 @@ static void test_text(void)
 static bool has_word(const struct shm_words *words, const struct hak_stat_desc *d)
 {
     for (unsigned i = 0; i < words->count; i++)
-        if (words->at[i] == d->offset / 8)
+        if (d->offset / 8 - words->row[i].at < words->row[i].count)
             return true;
     return false;
+}
+
+/* How many words are listed; UINT_MAX: a row is not in one cache line, or not behind the one before. */
+static unsigned words_in(const struct shm_words *words)
+{
+    unsigned n = 0, next = 0;
+    for (const struct shm_row *r = words->row; r < words->row + words->count; r++) {
+        if (r->at < next || r->at % 8 + r->count > 8)
+            return UINT_MAX;
+        n += r->count;
+        next = r->at + r->count;
+    }
+    return n;
 }
 
 static void test_sums(void)
@@ -123,13 +137,15 @@ static void test_sums(void)
     unsigned named = 0;
     for (unsigned i = 0; i < seg->stat_count; i++)
         named += seg->stats[i].scope == HAK_SCOPE_GLOBAL ? 0 : shm_values(seg->bin_count, &seg->stats[i], &(size_t){ 0 });
-    is(seg->walks.count + seg->others.count + seg->frees.count + seg->allocs.count, named, "each word is in one list");
+    is(words_in(&seg->walks) + words_in(&seg->others) + words_in(&seg->frees) + words_in(&seg->allocs), named,
+       "each word is in one list, in rows of a cache line");
+    ok(seg->others.count * 3 < words_in(&seg->others), "neighbours are in one row");
     for (unsigned i = 0; i < 7; i++)
         ok(has_word(i < 3 ? &seg->allocs : &seg->frees, seg->calls[i]), "%s", seg->calls[i]->name);
     for (unsigned i = 0; i < 4; i++)
         ok(has_word(i < 2 ? &seg->allocs : &seg->frees, seg->bytes[i]), "%s", seg->bytes[i]->name);
-    is(seg->allocs.count, 3 * HAK_ROWS + 2, "no others are with the allocations,");
-    is(seg->frees.count, 5 * HAK_ROWS + 2, "nor, realloc_in_place aside, with the frees");
+    is(words_in(&seg->allocs), 3 * HAK_ROWS + 2, "no others are with the allocations,");
+    is(words_in(&seg->frees), 5 * HAK_ROWS + 2, "nor, realloc_in_place aside, with the frees");
     /* Without the single slots. */
     struct shm_snap *sums;
     unsigned differ = 0;
