@@ -112,7 +112,7 @@ static unsigned next_run(const struct heap *h, unsigned bin)
     return has < least ? least : has < most ? 1u << log2_floor(has) : most;
 }
 
-/* A slab with blocks to give: the head of `avail`, or an ended thread's, or a new one. */
+/* A slab with blocks to give: the head of `avail`, or one that another thread has no use for, or a new one. */
 static struct slab *slab_for(struct heap *h, unsigned bin)
 {
     struct slab *slab = h->cold.bin[bin].avail;
@@ -256,14 +256,24 @@ hak_inline unsigned number_of(const struct slab *slab, uint64_t magic, void *p)
     return (unsigned)(i >> 64);
 }
 
-static __attribute__((noinline)) void put_one(struct heap *h, struct slab *slab, uint64_t magic, void *p)
-{
-    mark(h, slab, number_of(slab, magic, p));
-}
-
 void slabs_put(struct heap *h, struct slab *slab, void *p)
 {
-    put_one(h, slab, slab->magic, p);
+    mark(h, slab, number_of(slab, slab->magic, p));
+}
+
+static bool is_of(const struct slab *slab, const struct heap *h)
+{
+    return likely(atomic_load_explicit(&slab->owner, memory_order_relaxed) == h);
+}
+
+static __attribute__((noinline)) void put_one(struct heap *h, unsigned bin, void *p)
+{
+    struct slab *slab = slab_of(p);
+
+    if (is_of(slab, h))
+        mark(h, slab, number_of(slab, magic_of(bin_info[bin].size), p));
+    else
+        remote_pass_on(h, bin, p);
 }
 
 /* How many of the first blocks, at most `most`, lie `step` bytes from one to the next. */
@@ -288,7 +298,8 @@ static __attribute__((noinline)) unsigned put_row(struct heap *h, struct slab *s
     return m;
 }
 
-/* Blocks of this heap, n > 0.  Neighbours in the array are often neighbours in a slab; the last one has none. */
+/* Blocks that were this heap's, n > 0.  Neighbours in the array are often neighbours in a slab; the last one has
+ * none. */
 static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
     const ptrdiff_t size = bin_info[bin].size;
@@ -299,6 +310,11 @@ static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
     while (blocks < last) {
         char *p = *blocks;
         struct slab *slab = slab_of(p);                 /* its SuperSlab may be unmapped: then it has no block p */
+        if (!is_of(slab, h)) {
+            put_one(h, bin, p);
+            blocks++;
+            continue;
+        }
         unsigned i = number_of(slab, magic, p);
         ptrdiff_t step = (char *)blocks[1] - p;
         if (unlikely(step == size || step == -size)) {
@@ -309,7 +325,7 @@ static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
         }
     }
     if (blocks == last)
-        put_one(h, slab_of(*last), magic, *last);
+        put_one(h, bin, *last);
 }
 
 void empties_trim(struct heap *h, unsigned bin, unsigned keep)
@@ -377,13 +393,12 @@ static void push(cell *cells, uint64_t *n, void *p)
     ++*n;
 }
 
-static void check_block(struct heap *h, unsigned bin, void *p)
+static void check_block(unsigned bin, void *p)
 {
     struct superslab *ss = superslab_of(p);
     struct slab *slab = ss ? slab_of(p) : NULL;
 
     if (!slab || slab->kind != SLAB_BIN || slab->bin != bin ||
-        atomic_load_explicit(&slab->owner, memory_order_relaxed) != h ||
         ((uintptr_t)p - (uintptr_t)slab->base) % slab->size != 0)
         hak_die("TinyHeapV2 holds a block that is not of its bin", p);
 }
@@ -400,7 +415,7 @@ void l0_flush(struct heap *h, unsigned bin)
 
     if (h->cold.knobs.heap_v2_debug)
         for (unsigned i = 0; i < n; i++)
-            check_block(h, bin, b->l0[i]);
+            check_block(bin, b->l0[i]);
     b->l0_n = 0;
     COUNT(h->slot.row[bin].l0_flushed, n);
     for (unsigned i = 0; i < n; i++) {

@@ -7,6 +7,10 @@
 
 #define REARMS 2                            /* rounds of destructors that may still find the heap */
 #define LOOK_AT_ENDED 4                     /* heaps looked at for a slab to adopt */
+#define LOOK_AT_IDLE  4                     /* the same of threads that live */
+#define LOOK_AT_SLABS 8                     /* of each */
+#define IDLE_MS       10
+#define LITTLE(slab)  ((slab)->capacity / 4)
 
 /* The heap of threads past their end. */
 struct lock late_lock = { .name = "late" };
@@ -74,8 +78,8 @@ void heap_visit(struct heap *h)
     heap_drop(v);
 }
 
-/* From one heap to another, both held.  The blocks of the run that are out stay out; a block of it
- * in the old owner's queue is passed on when that is drained. */
+/* From one heap to another, both held.  The blocks of the run that are out stay out, those in the old owner's caches,
+ * too; a block of it in the old owner's queue is passed on when that is drained. */
 static void slab_move(struct heap *from, struct heap *to, struct slab *slab)
 {
     unsigned bin = slab->bin;
@@ -93,7 +97,7 @@ static void slab_move(struct heap *from, struct heap *to, struct slab *slab)
     COUNT(to->slot.thread.slabs_adopted, 1);
 }
 
-struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
+static struct slab *slab_of_ended(struct heap *h, unsigned bin)
 {
     struct slab *slab = NULL;
 
@@ -112,6 +116,57 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
     }
     lock_drop(&heaps_lock);
     return slab;
+}
+
+/* ---- what threads that sleep don't use ----
+ *
+ * A thread that has not ticked for some time waits for work or for a CPU, and its slabs for it.  One of which little
+ * is in use, mostly by its caches, goes to who would take a new one.  The thread may be at work again at any
+ * moment: its hot paths then find the owner word as it was, and put blocks of the slab into its caches, or as it is,
+ * and free them as any other thread.  Either is right: a block from a cache is its user's whoever owns the slab,
+ * and on the way back to the slab put_all asks whose it is, under the hold of the heap that had to be held to
+ * move it. */
+
+static bool is_idle(const struct heap *h)
+{
+    uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
+
+    return (int32_t)(now - atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed)) >= IDLE_MS;
+}
+
+static struct slab *slab_little_used(const struct heap *h, unsigned bin)
+{
+    struct slab *slab = h->cold.bin[bin].avail;
+
+    for (unsigned i = 0; slab && i < LOOK_AT_SLABS; i++, slab = slab->next)
+        if (slab->used <= LITTLE(slab))
+            return slab;
+    return NULL;
+}
+
+static struct slab *slab_of_idle(struct heap *h, unsigned bin)
+{
+    struct slab *slab = NULL;
+
+    for (int i = 0; i < LOOK_AT_IDLE && !slab; i++) {
+        struct heap *v = h->cold.lender ? h->cold.lender : heap_first();
+        h->cold.lender = v->cold.next_all;
+        if (v == h || !is_idle(v) || !heap_try(v))
+            continue;
+        heap_ensure_slot(v);
+        queue_drain(v);
+        if ((slab = slab_little_used(v, bin)) != NULL)
+            slab_move(v, h, slab);
+        heap_drop(v);
+    }
+    return slab;
+}
+
+struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
+{
+    struct slab *slab = slab_of_ended(h, bin);
+
+    return slab ? slab : slab_of_idle(h, bin);
 }
 
 /* ---- threads past their end ---- */

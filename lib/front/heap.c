@@ -230,6 +230,7 @@ struct heap *heap_take(void)
     h->cold.ended = h->cold.bare = false;
     h->cold.rearmed = 0;
     h->hot.countdown = heap_tick_frees(h);
+    heap_seen(h);
     heap_drop(h);
     return h;
 }

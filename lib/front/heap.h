@@ -18,13 +18,15 @@
  *
  * `hot` is its thread's alone.  `cold` is for whoever holds the heap: the slow paths of its thread do
  * (heap_enter), and any other thread may try to, so that what was freed to a thread that sleeps or has
- * ended goes back to the slabs all the same.
+ * ended goes back to the slabs all the same, and slabs of which it uses little serve others (ended.c).  So a
+ * cache may hold blocks of a slab that was its heap's when they came, and is no more.
  *
  * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, the slab's map, or
  * not carved yet.  Who moves it:
  *
  *   user -> L0, L1                     the owner, in free
- *   L0 -> L1, slab; L1 -> SLL, slab    the owner, where L1 is full and at a tick
+ *   L0 -> L1, slab; L1 -> SLL, slab    the owner, where L1 is full and at a tick; of a slab that is another's
+ *                                      by now: to the queue of that one
  *   user -> batch -> queue of owner    another thread, in free; a batch by one compare-exchange
  *   queue, SLL -> slab                 whoever holds the heap; a queue by exchange-all
  *   queue -> L1                        the owner, likewise
@@ -97,7 +99,7 @@ struct parcel {
     struct block link;                      /* first: in a queue it stands among blocks (remote.c) */
     struct heap *home;
     uint32_t n;
-    uint32_t inherited;                     /* forked: of the first so many the parent counted the free */
+    uint32_t counted;                       /* forked: of the first so many the parent counted the free */
     void *block[BATCH_BLOCKS];
 };
 _Static_assert(sizeof(struct parcel) == 512, "a parcel is eight cache lines");
@@ -132,6 +134,8 @@ struct heap_cold {
     bool rebase;                            /* forked: the law bases are to be taken at the next walk */
     struct heap *next_all, *next_ended;
     struct heap *visit;                     /* the next one that this thread looks after */
+    struct heap *lender;                    /* the next one to look for a slab in (heap_adopt_slab) */
+    _Atomic uint32_t ticked_ms;             /* when its thread was last seen, by core_now_ms */
     struct law_base base[HAK_BINS];
     struct heap_hot saved;                  /* while the thread forks: what was in `hot` (forked.c) */
     bool away;                              /* `hot` is empty, and in `saved` */

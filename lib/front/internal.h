@@ -4,6 +4,7 @@
 #define HAK_FRONT_INTERNAL_H
 
 #include "lib/base/lock.h"
+#include "lib/core/pool.h"
 #include "lib/front/heap.h"
 
 /* ---- cache.c: slabs <-> caches ---- */
@@ -78,6 +79,9 @@ void queue_inherit(struct heap *h, uint64_t *inherited);
 
 /* Hands one block over at once. */
 void remote_free_now(uintptr_t owner, void *p);
+
+/* The same for one from a cache of h, whose slab is another heap's by now. */
+void remote_pass_on(struct heap *h, unsigned bin, void *p);
 
 /* ---- heap.c ---- */
 
@@ -159,8 +163,17 @@ void heap_walk(struct heap *h, uint64_t request);
 extern struct lock late_lock;
 extern struct heap *late;
 
-/* Takes a run with free blocks of a bin over from an ended thread's heap; NULL: there is none. */
+/* Takes a run with free blocks of a bin over from the heap of a thread that has ended, or of one that was not seen for
+ * a while; NULL: there is none, or none was found at once. */
 struct slab *heap_adopt_slab(struct heap *h, unsigned bin);
+
+/* This thread is at work. */
+hak_inline void heap_seen(struct heap *h)
+{
+    uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
+
+    atomic_store_explicit(&h->cold.ticked_ms, now, memory_order_relaxed);
+}
 
 /* Looks after one other heap, the next in turn. */
 void heap_visit(struct heap *h);

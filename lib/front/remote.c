@@ -3,7 +3,8 @@
  * The thread that frees them collects their addresses in a parcel for their owner and hands the parcel
  * over with one compare-exchange on the owner's queue word: an address in the lower 48 bits and in the
  * upper 16 how many blocks hang on it (saturating, advisory).  A node of the queue is a parcel (bit 0 of
- * its address is set) or a single block; the first word of either is the next node.  A block in a parcel
+ * its address is set) or a single block (bit 1: its free was counted before); the first word of either is the
+ * next node.  A block in a parcel
  * is not touched on its way: its cache line goes from the thread that used it last to the one that uses
  * it next, and nowhere else.
  *
@@ -19,7 +20,8 @@
  * the home's thread.  A parcel is in exactly one of: its home's lists, a batch there, a queue, a drain.
  *
  * A run can change its owner between the free of a block and the drain (heap_adopt_slab).  Whoever
- * drains looks at the owner word again and passes on what is no longer the heap's.
+ * drains looks at the owner word again and passes on what is no longer the heap's; so does who moves blocks
+ * from a cache to their slabs.
  * tests/model/queue.pml is a model of this. */
 #include "lib/base/os.h"
 #include "lib/base/usdt.h"
@@ -32,13 +34,15 @@
 #define COUNT_SHIFT  48
 #define ADDRESS(word) ((uintptr_t)((word) & (((uint64_t)1 << COUNT_SHIFT) - 1)))
 #define IS_PARCEL    ((uintptr_t)1)
+#define WAS_COUNTED  ((uintptr_t)2)
+#define LINK(node)   ((struct block *)((node) & ~(IS_PARCEL | WAS_COUNTED)))
 
 /* ---- the queue ---- */
 
 /* Returns how many blocks are in the queue now. */
 static unsigned queue_push(struct heap *to, uintptr_t node, unsigned n)
 {
-    struct block *link = (struct block *)(node & ~IS_PARCEL);
+    struct block *link = LINK(node);
     uint64_t old = atomic_load_explicit(&to->cold.queue, memory_order_relaxed), fresh;
 
     do {
@@ -57,26 +61,44 @@ unsigned queue_length(struct heap *h)
 
 static uintptr_t next_node(uintptr_t node)
 {
-    return (uintptr_t)((struct block *)(node & ~IS_PARCEL))->next;
+    return (uintptr_t)LINK(node)->next;
 }
 
 /* The blocks of a node; one that is no parcel is its own. */
 struct contents {
     void *const *block;
-    uint64_t n, inherited;
+    uint64_t n, counted;                    /* of the first so many the free was counted before */
+    void *alone;
 };
 
-static struct contents contents_of(const uintptr_t *node)
+static void contents_of(uintptr_t node, struct contents *c)
 {
-    const struct parcel *parcel = (struct parcel *)(*node & ~IS_PARCEL);
+    const struct parcel *parcel = (struct parcel *)(node & ~IS_PARCEL);
 
-    return *node & IS_PARCEL ? (struct contents) { parcel->block, parcel->n, parcel->inherited }
-                             : (struct contents) { (void *const *)node, 1, 0 };
+    if (node & IS_PARCEL)
+        *c = (struct contents){ parcel->block, parcel->n, parcel->counted, NULL };
+    else
+        *c = (struct contents){ &c->alone, 1, (node & WAS_COUNTED) != 0, LINK(node) };
 }
 
 void remote_free_now(uintptr_t owner, void *p)
 {
     queue_push(heap_of_owner(owner), (uintptr_t)p, 1);
+}
+
+static void pass_on(void *p, bool counted)
+{
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    if (!owner)                                         /* its slab has gone: it had come back before */
+        hak_die("free(): block freed twice, or not the start of a block", p);
+    queue_push(heap_of_owner(owner), (uintptr_t)p | (counted ? WAS_COUNTED : 0), 1);
+}
+
+void remote_pass_on(struct heap *h, unsigned bin, void *p)
+{
+    COUNT(h->slot.row[bin].used_moved, 1);              /* come_back takes it away again */
+    pass_on(p, true);
 }
 
 /* ---- parcels ---- */
@@ -93,7 +115,7 @@ static struct parcel *parcel_take(struct heap *h)
         parcel->home = h;
     else
         return NULL;
-    parcel->n = parcel->inherited = 0;
+    parcel->n = parcel->counted = 0;
     return parcel;
 }
 
@@ -166,21 +188,19 @@ static void batch_add(struct heap *h, uintptr_t owner, void *p)
 /* ---- taking ---- */
 
 /* A block has come back.  The owner's own thread, whose caches these are, keeps it in FastCache if there
- * is room: the block counts as one that was given to its slab and taken again.  One that was on its way
- * when the process forked was never a free of the child's: it is one block in use less. */
-hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool inherited)
+ * is room: the block counts as one that was given to its slab and taken again.  One whose free was counted
+ * before, by the parent of a fork or into another heap's cache, is one block in use less. */
+hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool counted)
 {
     uintptr_t owner = address_owner((uintptr_t)p);
 
     if (unlikely(heap_of_owner(owner) != h)) {
-        if (!owner)                                     /* its slab has gone: it had come back before */
-            hak_die("free(): block freed twice, or not the start of a block", p);
-        remote_free_now(owner, p);
+        pass_on(p, counted);
         return;
     }
     struct bin *b = (struct bin *)owner;
     unsigned bin = bin_index(h, b);
-    if (unlikely(inherited))
+    if (unlikely(counted))
         COUNT(row_of(b)->used_moved, -(uint64_t)1);
     else
         COUNT(row_of(b)->drained, 1);
@@ -199,10 +219,11 @@ void queue_drain(struct heap *h)
     size_t n = 0;
 
     for (uintptr_t node = ADDRESS(word), next; node; node = next) {
-        struct contents c = contents_of(&node);
+        struct contents c;
+        contents_of(node, &c);
         next = next_node(node);
         for (uint64_t i = 0; i < c.n; i++)
-            come_back(h, &at, c.block[i], i < c.inherited);
+            come_back(h, &at, c.block[i], i < c.counted);
         n += c.n;
         if (node & IS_PARCEL)
             parcel_send_home((struct parcel *)(node & ~IS_PARCEL));
@@ -223,12 +244,13 @@ static unsigned bin_to_walk(const void *p)
 void queue_walk(struct heap *h)
 {
     for (const struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
-        for (uint64_t i = t->parcel ? t->parcel->inherited : 0; t->parcel && i < t->parcel->n; i++)
+        for (uint64_t i = t->parcel ? t->parcel->counted : 0; t->parcel && i < t->parcel->n; i++)
             h->slot.row[bin_to_walk(t->parcel->block[i])].walk.batch++;
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
     for (uintptr_t node = ADDRESS(word); node; node = next_node(node)) {
-        struct contents c = contents_of(&node);
-        for (uint64_t i = c.inherited; i < c.n; i++)
+        struct contents c;
+        contents_of(node, &c);
+        for (uint64_t i = c.counted; i < c.n; i++)
             h->slot.row[bin_to_walk(c.block[i])].walk.queue++;
     }
 }
@@ -236,7 +258,7 @@ void queue_walk(struct heap *h)
 /* What a parcel holds is free, and no free of this process's. */
 static void parcel_inherit(struct parcel *parcel, uint64_t *inherited)
 {
-    parcel->inherited = parcel->n;
+    parcel->counted = parcel->n;
     for (uint64_t i = 0; i < parcel->n; i++)
         inherited[bin_to_walk(parcel->block[i])]--;
 }
@@ -247,9 +269,18 @@ void queue_inherit(struct heap *h, uint64_t *inherited)
         if (t->parcel)
             parcel_inherit(t->parcel, inherited);
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
-    for (uintptr_t node = ADDRESS(word); node; node = next_node(node))
-        if (node & IS_PARCEL)
+    struct block *before = NULL;
+    for (uintptr_t node = ADDRESS(word); node; before = LINK(node), node = next_node(node)) {
+        if (node & IS_PARCEL) {
             parcel_inherit((struct parcel *)(node & ~IS_PARCEL), inherited);
+            continue;
+        }
+        inherited[bin_to_walk(LINK(node))]--;
+        if (before)
+            before->next = (struct block *)(node | WAS_COUNTED);
+        else
+            atomic_store_explicit(&h->cold.queue, word | WAS_COUNTED, memory_order_relaxed);
+    }
 }
 
 /* ---- free of what is not this thread's ---- */

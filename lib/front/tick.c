@@ -244,6 +244,7 @@ void heap_tick(struct heap *h)
         drain(h);
     heap_visit(h);
     decay();
+    heap_seen(h);
     heap_leave(h);
     errno = saved;
 }
