@@ -43,7 +43,8 @@
 #define HEAP_ALIGN   (256 * KIB)
 #define L0_CAP       51                     /* what fits in a struct bin */
 #define TICK_FREES   HAK_TICK_FREES         /* most frees between two ticks, whatever the knobs say */
-#define BATCHES      8
+#define BATCH_BITS   4
+#define BATCHES      (1 << BATCH_BITS)
 #define BATCH_BLOCKS 61
 #define BATCH_BYTES  (64 * KIB)
 

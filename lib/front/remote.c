@@ -31,6 +31,7 @@
 
 #define QUEUE_BYTES  MIB
 #define QUEUE_BLOCKS 8192
+#define FEW          8                      /* blocks that go without a parcel */
 #define COUNT_SHIFT  48
 #define ADDRESS(word) ((uintptr_t)((word) & (((uint64_t)1 << COUNT_SHIFT) - 1)))
 #define IS_PARCEL    ((uintptr_t)1)
@@ -132,6 +133,19 @@ static void parcel_send_home(struct parcel *parcel)
 
 /* ---- giving ---- */
 
+/* A parcel for few blocks would be more than they are: they go alone, and it stays. */
+static unsigned push_singly(struct heap *h, struct heap *to, struct parcel *parcel)
+{
+    unsigned length = 0;
+
+    for (uint32_t i = 0; i < parcel->n; i++)
+        length = queue_push(to, (uintptr_t)parcel->block[i] | (i < parcel->counted ? WAS_COUNTED : 0), 1);
+    parcel->n = 0;
+    parcel->link.next = (struct block *)h->cold.parcels;
+    h->cold.parcels = parcel;
+    return length;
+}
+
 /* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
  * doesn't come by: its blocks are put back for it.  The batch lets go of the parcel first: a fork in
  * between loses blocks, and does not have them twice.  A child can inherit a parcel that nothing had been
@@ -144,7 +158,8 @@ static void batch_flush(struct heap *h, struct batch *t)
     t->parcel = NULL;
     t->bytes = 0;
     atomic_signal_fence(memory_order_seq_cst);
-    unsigned length = queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n);
+    unsigned length = n > FEW ? queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n)
+                              : push_singly(h, t->to, parcel);
     COUNT(h->slot.thread.remote_batches, 1);
     if (unlikely(length * bytes > n * QUEUE_BYTES || length > QUEUE_BLOCKS))
         heap_help(t->to);
@@ -166,11 +181,17 @@ static hak_cold bool batch_begin(struct heap *h, struct batch *t, struct heap *t
     return (t->parcel = parcel_take(h)) != NULL;
 }
 
+/* Heaps lie at most of the multiples of HEAP_ALIGN, or at every second one: all bits of it count. */
+hak_inline unsigned batch_of(const struct heap *to)
+{
+    return (uint32_t)((uintptr_t)to / HEAP_ALIGN) * UINT32_C(2654435769) >> (32 - BATCH_BITS);
+}
+
 /* Puts a block of another heap into a batch; without memory for a parcel it goes alone. */
 static void batch_add(struct heap *h, uintptr_t owner, void *p)
 {
     struct heap *to = heap_of_owner(owner);
-    struct batch *t = &h->cold.batch[(uintptr_t)to / HEAP_ALIGN % BATCHES];
+    struct batch *t = &h->cold.batch[batch_of(to)];
 
     if (unlikely(t->to != to || !t->parcel) && !batch_begin(h, t, to)) {
         remote_free_now(owner, p);
