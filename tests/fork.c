@@ -315,6 +315,44 @@ static void test_without_handlers(pid_t (*start)(void), const char *name)
     remove_segments();
 }
 
+/* Whatever call of the allocator comes first in a child that no handler has prepared.  0: it does what it should. */
+static int first_call(int which, void *small, void *large)
+{
+    static volatile size_t too_much = SIZE_MAX / 2 + 1;
+    switch (which) {
+    case 0:  return realloc(small, 101) != small;
+    case 1:  return (large = realloc(large, 299990)) == NULL;
+    case 2:  return malloc_usable_size(small) < 100 || malloc_usable_size(large) < 300000;
+    case 3:  return malloc(too_much) != NULL || errno != ENOMEM;
+    case 4:  return calloc(too_much, 16) != NULL;
+    case 5:  return reallocarray(small, too_much, 16) != NULL;
+    case 6:  return aligned_alloc(4096, 8192) == NULL;
+    case 7:  return posix_memalign(&small, 64, 64);
+    case 8:  free(small); return 0;
+    case 9:  free(large); return 0;
+    case 10: return realloc(small, 5000) == NULL;
+    case 11: return malloc(100) == NULL;
+    default: return -1;
+    }
+}
+
+static void test_first_calls(pid_t (*start)(void), const char *name)
+{
+    void *small = malloc(100), *large = malloc(300000);
+    for (int which = 0; which < 12; which++) {
+        pid_t pid = start();
+        if (pid == 0) {
+            alarm(60);
+            _exit(first_call(which, small, large) || use_memory());
+        }
+        note_quick(pid);
+    }
+    is(quick_bad, 0, "whatever a child of %s calls first", name);
+    free(small);
+    free(large);
+    remove_segments();
+}
+
 /* --- counters of parent and child -------------------------------------------------------------- */
 
 enum { C3 = 3, C7 = 7, MINE = 10 };
@@ -512,6 +550,8 @@ int main(int argc, char **argv)
         test_signal_handler();
         test_without_handlers(_Fork, "_Fork");
         test_without_handlers(raw_clone, "a raw clone");
+        test_first_calls(_Fork, "_Fork");
+        test_first_calls(raw_clone, "a raw clone");
     }
     if (with_counters()) {
         test_counters();

@@ -103,7 +103,7 @@ void *HAK_API(realloc)(void *p, size_t n)
     size_t size = bin_info[bin_of_owner(owner)].size;
     if (!fits(n, size))
         return move(p, n, size);
-    COUNT(hak_my_slot()->row[bin_of_owner(owner)].realloc_in_place, 1);
+    heap_count(offsetof(struct hak_slot_full, row[bin_of_owner(owner)].realloc_in_place));
     return p;
 }
 

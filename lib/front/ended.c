@@ -225,6 +225,21 @@ void *late_alloc_large(size_t n, size_t align, bool *zero)
     return p;
 }
 
+/* Without any memory for a heap it is not counted. */
+void heap_count(size_t counter)
+{
+    int saved = errno;
+
+    heap_notice_fork();
+    bool none = heap_is_none(heap_self);
+    if (likely(!none) || heap_mine() || late_begin()) {
+        COUNT(*(uint64_t *)((char *)hak_my_slot() + counter), 1);
+        if (unlikely(none) && heap_past_end)
+            late_end();
+    }
+    errno = saved;
+}
+
 /* Without any memory for a heap the block is handed over uncounted. */
 void late_free(void *p)
 {

@@ -285,6 +285,9 @@ hak_inline void heap_free(void *p)
         heap_tick(h);
 }
 
+/* Counts a call that takes no other way into this thread's heap; where the counter is in a slot. */
+void heap_count(size_t counter);
+
 /* Counts a call that fails; errno ENOMEM, returns NULL. */
 void *heap_no_memory(void);
 

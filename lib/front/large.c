@@ -7,7 +7,7 @@
 
 void *heap_no_memory(void)
 {
-    COUNT(hak_my_slot()->thread.failed, 1);
+    heap_count(offsetof(struct hak_slot_full, thread.failed));
     errno = ENOMEM;
     return NULL;
 }
