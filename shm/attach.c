@@ -116,6 +116,12 @@ bool shm_copy_in(void *dst, const void *src, size_t len)
     return shm_guarded(store, &(struct copy){ dst, src, len / 8 });
 }
 
+uint64_t shm_backed(const struct shm_seg *seg, uint64_t offset)
+{
+    off_t hole = lseek(seg->fd, (off_t)offset, SEEK_HOLE);
+    return hole > (off_t)offset ? (uint64_t)hole - offset : 0;
+}
+
 /* ---- Opening ------------------------------------------------------------------------------- */
 
 static int open_failed(struct shm_error *err)

@@ -42,6 +42,10 @@ bool shm_copy_out(void *dst, const void *src, size_t len);
 bool shm_copy_in(void *dst, const void *src, size_t len);
 int  shm_cut_off(struct shm_error *err);     /* the error for that */
 
+/* Bytes from an offset on that have memory behind them.  What is in use has, in one piece; to read a hole would give
+ * it some. */
+uint64_t shm_backed(const struct shm_seg *seg, uint64_t offset);
+
 /* How many values a counter has in the state or in each slot, and how many bytes lie from one to the next. */
 unsigned shm_values(unsigned bins, const struct hak_stat_desc *d, size_t *step);
 

@@ -1,21 +1,17 @@
 /* map.c: the map of SuperSlabs, copied while it is written. */
-#include <sys/stat.h>
-
 #include "shm/internal.h"
 
-/* No more than there are, nor than the file has memory for: a look at more would be at a hole. */
+/* No more than there are, nor than the file has memory for. */
 static size_t superslabs_used(const struct shm_seg *seg)
 {
     const struct hak_seg_header *h = &seg->header;
     const struct hak_state *state = (const struct hak_state *)(seg->map + h->state_off);
-    struct stat st;
     uint64_t used, most = h->map_count;
 
-    if (h->map_count == 0 || fstat(seg->fd, &st) != 0 ||
-        !shm_copy_out(&used, &state->map_used, sizeof used))
+    if (h->map_count == 0 || !shm_copy_out(&used, &state->map_used, sizeof used))
         return 0;
-    if (most > (uint64_t)st.st_blocks * 512 / h->map_size)
-        most = (uint64_t)st.st_blocks * 512 / h->map_size;
+    uint64_t backed = shm_backed(seg, h->map_off) / h->map_size;
+    most = most < backed ? most : backed;
     return used < most ? used : most;
 }
 

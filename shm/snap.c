@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "shm/internal.h"
 
@@ -123,11 +122,8 @@ bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn)
 /* Slots that may be read: no more than there are, nor than the file has memory for. */
 static unsigned slots_used(const struct shm_seg *seg, const struct hak_state *state)
 {
-    struct stat st;
     uint64_t most = seg->header.slots_max, n = state->slots_used;
-    if (fstat(seg->fd, &st))
-        return 0;
-    uint64_t backed = (uint64_t)st.st_blocks * 512 / seg->header.slot_stride;
+    uint64_t backed = shm_backed(seg, seg->header.slots_off) / seg->header.slot_stride;
     most = most < backed ? most : backed;
     return (unsigned)(n < most ? n : most);
 }

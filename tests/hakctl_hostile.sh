@@ -84,6 +84,10 @@ stop $pid
 # ---- What can be lived with ----
 
 start corrupt=used
+"$hakctl" stats >/dev/null
+blocks=$(stat -c %b /dev/shm/hakmem.*)
+"$hakctl" stats >/dev/null
+is "$(stat -c %b /dev/shm/hakmem.*)" "$blocks" 'slots_used out of bounds: to look gives no memory to holes'
 run "$hakctl" -j stats
 is "$code|${out%%,\"generation*}" "0|{\"pid\":$pid,\"comm\":\"fixture_segment\",\"version\":\"9.8.7\",\"state\":\"running\"" \
     'slots_used out of bounds: those that are there are read'
