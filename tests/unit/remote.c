@@ -367,6 +367,44 @@ static void test_idle(void)
     is(faults_taken(), 0, "and every slab");
 }
 
+/* ---- blocks of more heaps than there are batches ---- */
+
+enum { OWNERS = 5 * BATCHES, EACH = 50 };
+
+static void test_many_owners(void)
+{
+    static void *of[OWNERS][EACH];
+    struct heap *heap[OWNERS];
+
+    for (unsigned i = 0; i < OWNERS; i++) {
+        heap[i] = thread_begins();
+        for (unsigned k = 0; k < EACH; k++)
+            of[i][k] = alloc(16);
+    }
+    heap_self = owner;
+    heap_tick(owner);                                   /* the next one is far */
+    for (unsigned i = 0; i < OWNERS; i++)
+        release(of[i][0]);
+    unsigned parcels = 0;
+    for (unsigned i = 0; i < BATCHES; i++)
+        parcels += owner->cold.batch[i].parcel != NULL;
+    ok(parcels > BATCHES / 2, "blocks of %d heaps go to %u of %d batches", OWNERS, parcels, BATCHES);
+    size_t before = os_meta_mapped();
+    for (unsigned k = 1; k < EACH; k++)
+        for (unsigned i = 0; i < OWNERS; i++)
+            release(of[i][k]);
+    ok(os_meta_mapped() - before <= BATCHES * sizeof(struct parcel), "which need no more parcels than there are of them");
+    check(0);
+    for (unsigned i = 0; i < OWNERS; i++) {
+        heap_self = heap[i];
+        end_of_thread();
+    }
+    heap_past_end = 0;
+    heap_self = owner;
+    nothing_left();
+    is(faults_taken(), 0, "each came back once");
+}
+
 /* ---- bad moments ---- */
 
 static void *has_l0(void *arg)
@@ -698,5 +736,6 @@ int main(void)
     test_knobs();
     if (INTERLEAVES)
         test_interleaved();
+    test_many_owners();
     return tap_done();
 }
