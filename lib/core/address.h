@@ -7,9 +7,9 @@
  *
  * The owner word is all that `free` reads: it is the address of a struct bin inside the owner's
  * heap (lib/front/heap.h), or 0 for a slab that is not cut into blocks.  It says in one load whose
- * the block is and of which bin.  It changes only while the slab has no block in user hands, or,
- * when an ended thread's slab is taken over, between two heaps neither of which is the reader's; so
- * a thread that reads its own heap there reads the truth, and any other value leads to a slow path.
+ * the block is and of which bin.  It changes while the slab has no block in user hands, or from one heap to another
+ * of the same bin.  A thread that reads its own heap there may do so a moment after that was so: the block is
+ * then in its cache, which is all the same to the slab (lib/front/ended.c).  Any other value leads to a slow path.
  *
  * Leaves are never freed.  A range that isn't ours reads as 0, whatever the address. */
 #ifndef HAK_ADDRESS_H

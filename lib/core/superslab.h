@@ -21,7 +21,7 @@
  *
  * In a run of a bin, with C = capacity:
  *   bits set in map + (C - carved) + used = C,   used <= carved <= C
- *   used = blocks in user hands + in caches, SLL, remote batches and remote queues; in a child also those lost
+ *   used = blocks in user hands + in caches, SLL, remote batches and remote queues, whoever's; in a child also those lost
  */
 #ifndef HAK_SUPERSLAB_H
 #define HAK_SUPERSLAB_H
