@@ -7,7 +7,8 @@
  * Two threads, each with a heap: they drain it, allocate what has come back, and take the slab over from
  * the other heap when they can hold that one too.  Each block has a user who frees it TIMES times, by the
  * address word, which may be old by the time of the push.  So a block returns to a queue while another
- * push still expects it at the head: the ABA case, harmless here.
+ * push still expects it at the head: the ABA case, harmless here.  Or a thread frees it that reads itself
+ * there, holding nothing: it is in that thread's cache then, and the slab may be the other's by the time it goes back.
  *
  * Not spin's: that what is written before a push is seen after the exchange (release, acquire); that the
  * holder of a heap sees what the last one wrote (release of heap_drop, acquire of heap_try).
@@ -17,7 +18,7 @@
  *
  * Long: -DTURNS=3 -DTIMES=3.  Must fail: -DNO_FORWARD (a drain does not look whose the slab is now),
  * -DNO_HELD (a slab is taken over without holding its heap), -DNO_EXCHANGE (a drain reads the head and
- * then empties it). */
+ * then empties it), -DNO_ASK (a block of a cache goes back as if the slab were still the same heap's). */
 #ifndef TIMES
 #define TIMES  2
 #endif
@@ -34,6 +35,7 @@ mtype = { USER, AWAY, SLAB };           /* AWAY: in a batch, a queue, or on its 
 byte head[2] = NIL, next[BLOCKS];
 byte owner, address;                    /* slab->owner; the owner word of its addresses */
 bool held[2];
+byte kept[BLOCKS] = 2;                  /* in the cache of thread 0 or 1 */
 mtype where[BLOCKS] = USER;
 byte touching, threads, users;       /* how many are at it */
 
@@ -131,6 +133,29 @@ inline adopt(from, h)
 #endif
 }
 
+inline free_one(me, b)
+{
+    if
+    :: atomic { where[b] == USER && address == me -> where[b] = AWAY };
+       kept[b] = me
+    :: true
+    fi
+}
+
+inline give_back(me, b)
+{
+    if
+    :: kept[b] == me ->
+        kept[b] = 2;
+#ifdef NO_ASK
+        put(me, b)
+#else
+        pass_on(me, b)
+#endif
+    :: else
+    fi
+}
+
 proctype Thread(byte me)
 {
     byte turn, b, after, old, to;
@@ -138,8 +163,13 @@ proctype Thread(byte me)
 
     do
     :: turn < TURNS ->
+        free_one(me, 0);
         atomic { !held[me] -> held[me] = true };
         drain(me);
+        if
+        :: give_back(me, 0)
+        :: true
+        fi;
         if
         :: owner == me ->               /* malloc */
             touch_slab();
@@ -161,7 +191,9 @@ proctype Thread(byte me)
         atomic { held[me] = false; turn++ }
     :: else -> break
     od;
-    threads--
+    atomic { !held[me] -> held[me] = true };
+    give_back(me, 0);
+    atomic { held[me] = false; threads-- }
 }
 
 proctype User(byte b)
@@ -171,8 +203,7 @@ proctype User(byte b)
     do
     :: times < TIMES ->
         if
-        :: where[b] == USER ->
-            atomic { where[b] = AWAY; to = address };
+        :: atomic { where[b] == USER -> where[b] = AWAY; to = address };
             push(to, b);
             times++
         :: threads == 0 -> break
