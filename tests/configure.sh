@@ -37,4 +37,18 @@ done
 rm config.cache
 refuses --host=riscv64-linux-gnu \
     'hakmem runs on x86-64 and aarch64 Linux with glibc, not on riscv64-unknown-linux-gnu'
+
+# ./dev builds in build/, which configure refuses where the tree itself is configured.
+mkdir "$tmp/tree"
+cp "$HAK_SRC/dev" "$tmp/tree"
+touch "$tmp/tree/config.status"
+for verb in build demo bench check; do
+    out=$("$tmp/tree/dev" $verb 2>&1)
+    is "$?|$out" "1|dev: the tree itself is configured, and this builds in build/: run 'make distclean' here, then ./dev $verb again" \
+        "./dev $verb after ./configure in the tree: what to do"
+done
+is "$(ls "$tmp/tree")" $'config.status\ndev' 'and nothing was begun'
+out=$("$tmp/tree/dev" help)
+is $? 0 './dev help: works all the same'
+like "$(cat "$HAK_SRC/CONTRIBUTING.md")" 'mkdir -p build && cd build' 'by hand: also where ./dev has made build/'
 done_testing
