@@ -109,8 +109,9 @@ int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *nam
 int parse_assignment(const char *text, const struct hak_knob_desc *knobs, unsigned count,
                      struct shm_change *change, struct shm_error *err);
 
-/* All of a knob: {"name":...,"value":...,"default":...,...}. */
-json_t *knob_object(const struct hak_knob_desc *knob, const struct hak_state *state);
+/* All of a knob: {"name":...,"value":...,"default":...,...}; "pending" where another value waits for a tick. */
+json_t *knob_object(const struct hak_knob_desc *knob, const struct hak_state *state,
+                    const struct shm_wanted *wanted);
 
 /* A member of such an object, or of a change, as people write it. */
 const char *value_text(const struct shm_seg *seg, const json_t *knob, const char *key,

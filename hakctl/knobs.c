@@ -16,7 +16,15 @@ static const char *type_name(uint32_t type)
     return type < sizeof name / sizeof *name ? name[type] : "?";
 }
 
-json_t *knob_object(const struct hak_knob_desc *k, const struct hak_state *state)
+/* Whether a knob has a value that is accepted and not yet in force. */
+static bool is_pending(const struct hak_knob_desc *k, const struct hak_state *state,
+                       const struct shm_wanted *wanted)
+{
+    return wanted->pending && wanted->values[k->index] != state->values[k->index];
+}
+
+json_t *knob_object(const struct hak_knob_desc *k, const struct hak_state *state,
+                    const struct shm_wanted *wanted)
 {
     const struct hak_origin_rec *origin = &state->origin[k->index];
     json_t *object = json_pack(
@@ -30,6 +38,10 @@ json_t *knob_object(const struct hak_knob_desc *k, const struct hak_state *state
         json_object_set_new(object, "changed", json_pack("{s:i, s:I, s:o}", "pid", origin->pid,
                                                          "uid", (json_int_t)origin->uid,
                                                          "time_ns", json_u64(origin->ns)));
+    if (is_pending(k, state, wanted))
+        json_object_set_new(object, "pending", json_pack("{s:o, s:o}", "value",
+                                                         json_u64(wanted->values[k->index]),
+                                                         "generation", json_u64(wanted->pending)));
     return object;
 }
 
@@ -50,42 +62,44 @@ static const char *range_text(const struct shm_seg *seg, const json_t *knob,
 
 /* Which knobs a verb shows. */
 typedef bool choice(const struct hak_knob_desc *knob, const struct hak_state *state,
-                    const char *glob);
+                    const struct shm_wanted *wanted, const char *glob);
 
-static bool any(const struct hak_knob_desc *knob, const struct hak_state *state, const char *glob)
+static bool any(const struct hak_knob_desc *knob, const struct hak_state *state,
+                const struct shm_wanted *wanted, const char *glob)
 {
-    (void)state;
+    (void)state, (void)wanted;
     return !glob || !fnmatch(glob, knob->name, 0);
 }
 
 static bool changed(const struct hak_knob_desc *knob, const struct hak_state *state,
-                    const char *glob)
+                    const struct shm_wanted *wanted, const char *glob)
 {
     (void)glob;
-    return state->values[knob->index] != knob->def;
+    return state->values[knob->index] != knob->def || is_pending(knob, state, wanted);
 }
 
 /* Appends what is chosen; whether there was anything. */
-static bool choose(const struct shm_snap *snap, choice *chosen, const char *glob, json_t *knobs)
+static bool choose(const struct shm_snap *snap, const struct shm_wanted *wanted, choice *chosen,
+                   const char *glob, json_t *knobs)
 {
     bool found = false;
     for (unsigned i = 0; i < snap->seg->knob_count; i++) {
         const struct hak_knob_desc *knob = &snap->seg->knobs[i];
-        if (!chosen(knob, &snap->state, glob))
+        if (!chosen(knob, &snap->state, wanted, glob))
             continue;
-        json_array_append_new(knobs, knob_object(knob, &snap->state));
+        json_array_append_new(knobs, knob_object(knob, &snap->state, wanted));
         found = true;
     }
     return found;
 }
 
 /* The operands are globs, each of which must match, unless -e forgives it. */
-static int choose_globs(const struct call *call, const struct shm_snap *snap, json_t *knobs,
-                        struct shm_error *err)
+static int choose_globs(const struct call *call, const struct shm_snap *snap,
+                        const struct shm_wanted *wanted, json_t *knobs, struct shm_error *err)
 {
     const struct hak_knob_desc *knob;
     for (int i = 0; i < call->argc; i++)
-        if (!choose(snap, any, call->argv[i], knobs) && !call->lenient)
+        if (!choose(snap, wanted, any, call->argv[i], knobs) && !call->lenient)
             return find_knob(snap->seg->knobs, snap->seg->knob_count, call->argv[i], &knob, err);
     return SHM_OK;
 }
@@ -94,14 +108,15 @@ static int show(const struct call *call, struct shm_seg *seg, choice *chosen, js
                 struct shm_error *err)
 {
     struct shm_snap *snap;
-    int code = whole_snapshot(seg, &snap, err);
-    if (code)
+    struct shm_wanted wanted;
+    int code = shm_wanted(seg, &wanted, err);
+    if (code || (code = whole_snapshot(seg, &snap, err)))
         return code;
     json_t *knobs = json_array();
     if (call->argc)
-        code = choose_globs(call, snap, knobs, err);
+        code = choose_globs(call, snap, &wanted, knobs, err);
     else
-        choose(snap, chosen, NULL, knobs);
+        choose(snap, &wanted, chosen, NULL, knobs);
     if (code) {
         json_decref(knobs);
     } else {
@@ -165,6 +180,16 @@ static void print_origin(const json_t *k)
            num(changed_by, "uid"), when);
 }
 
+static void print_pending(const struct shm_seg *seg, const json_t *k)
+{
+    char value[SHM_VALUE_MAX];
+    const json_t *pending = json_object_get(k, "pending");
+    if (pending)
+        printf("\n  pending  %s (generation %" PRIu64 ")",
+               shm_value_text(shm_knob(seg, str(k, "name")), num(pending, "value"), value),
+               num(pending, "generation"));
+}
+
 static void print_describe(const struct call *call, const struct shm_seg *seg, const json_t *out)
 {
     (void)call;
@@ -176,6 +201,7 @@ static void print_describe(const struct call *call, const struct shm_seg *seg, c
         printf("%s%s\n  %s\n  value    %s", i ? "\n" : "", str(k, "name"), str(k, "help"),
                value_text(seg, k, "value", value));
         print_origin(k);
+        print_pending(seg, k);
         printf("\n  default  %s\n  type     %s%s%s\n  range    %s\n  context  %s\n"
                "  env      %s%s%s\n", value_text(seg, k, "default", def), str(k, "type"),
                *unit ? ", in " : "", unit, range_text(seg, k, range), str(k, "context"),
@@ -239,8 +265,14 @@ static void print_diff(const struct call *call, const struct shm_seg *seg, const
     json_t *k;
     json_array_foreach(json_object_get(out, "knobs"), i, k) {
         char value[SHM_VALUE_MAX], def[SHM_VALUE_MAX];
-        printf("%s: %s -> %s (%s)\n", str(k, "name"), value_text(seg, k, "default", def),
-               value_text(seg, k, "value", value), str(k, "from"));
+        if (num(k, "value") != num(k, "default"))
+            printf("%s: %s -> %s (%s)\n", str(k, "name"), value_text(seg, k, "default", def),
+                   value_text(seg, k, "value", value), str(k, "from"));
+        const json_t *pending = json_object_get(k, "pending");
+        if (pending)
+            printf("%s: pending: %s (generation %" PRIu64 ")\n", str(k, "name"),
+                   shm_value_text(shm_knob(seg, str(k, "name")), num(pending, "value"), value),
+                   num(pending, "generation"));
     }
 }
 

@@ -1,7 +1,7 @@
 /* profile.c: the verbs save and load, which keep all knobs of a process in a file.
  *
- * The file is what HAKMEM_CONF takes as well: lines "name = value"; empty ones and those that start
- * with # are comments. */
+ * The file is what HAKMEM_CONF takes as well: lines "name = value"; what follows a '#' at the start of a line
+ * or after a blank is a comment. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
@@ -18,50 +18,57 @@ static bool is_dash(const char *path)
 
 /* ---- save ---------------------------------------------------------------------------------- */
 
-static void write_profile(FILE *to, const struct shm_seg *seg, const struct hak_state *state)
+static void write_profile(FILE *to, const struct shm_seg *seg, uint64_t generation,
+                          const struct shm_wanted *wanted)
 {
-    fprintf(to, "# Knobs of pid %d (%s), libhakmem %s, generation %" PRIu64 "\n", seg->proc.pid,
-            seg->proc.comm, seg->header.version, state->generation);
+    fprintf(to, "# Knobs of pid %d (%s), libhakmem %s, generation %" PRIu64 "%s\n", seg->proc.pid,
+            seg->proc.comm, seg->header.version, generation, wanted->pending ? ", which is pending" : "");
     for (unsigned i = 0; i < seg->knob_count; i++) {
         char text[SHM_VALUE_MAX];
         const struct hak_knob_desc *knob = &seg->knobs[i];
-        fprintf(to, "%s = %s\n", knob->name,
-                shm_value_text(knob, state->values[knob->index], text));
+        fprintf(to, "%s = %s\n", knob->name, shm_value_text(knob, wanted->values[knob->index], text));
     }
 }
 
-static int save_file(const struct shm_seg *seg, const struct hak_state *state, const char *path,
-                     struct shm_error *err)
+static int save_file(const struct shm_seg *seg, uint64_t generation, const struct shm_wanted *wanted,
+                     const char *path, struct shm_error *err)
 {
     struct new_file file;
     int code = new_file_open(&file, path, err);
     if (code)
         return code;
-    write_profile(file.stream, seg, state);
+    write_profile(file.stream, seg, generation, wanted);
     return new_file_finish(&file, err);
 }
 
+/* A change that is pending is saved too: it has been accepted. */
 static int save(const struct call *call, struct shm_seg *seg, json_t *out, struct shm_error *err)
 {
     struct shm_snap *snap;
+    struct shm_wanted wanted;
     const char *path = call->argv[0];
     int code = whole_snapshot(seg, &snap, err);
     if (code)
         return code;
-    if (!is_dash(path))
-        code = save_file(seg, &snap->state, path, err);
-    else if (!call->json)
-        write_profile(stdout, seg, &snap->state);
-    if (!code) {
-        json_t *values = json_object();
-        for (unsigned i = 0; i < seg->knob_count; i++)
-            json_object_set_new(values, seg->knobs[i].name,
-                                json_u64(snap->state.values[seg->knobs[i].index]));
-        json_object_set_new(out, "file", json_string(path));
-        json_object_set_new(out, "values", values);
-    }
+    uint64_t generation = snap->state.generation;
     shm_snap_free(snap);
-    return code;
+    code = shm_wanted(seg, &wanted, err);
+    if (code)
+        return code;
+    if (wanted.pending)
+        generation = wanted.pending;
+    if (!is_dash(path))
+        code = save_file(seg, generation, &wanted, path, err);
+    else if (!call->json)
+        write_profile(stdout, seg, generation, &wanted);
+    if (code)
+        return code;
+    json_t *values = json_object();
+    for (unsigned i = 0; i < seg->knob_count; i++)
+        json_object_set_new(values, seg->knobs[i].name, json_u64(wanted.values[seg->knobs[i].index]));
+    json_object_set_new(out, "file", json_string(path));
+    json_object_set_new(out, "values", values);
+    return SHM_OK;
 }
 
 static void print_save(const struct call *call, const struct shm_seg *seg, const json_t *out)
@@ -98,6 +105,16 @@ static int read_profile(const char *path, const char **text, struct shm_error *e
     return code;
 }
 
+/* Cuts a comment off. */
+static void uncomment(char *s)
+{
+    for (char *p = s; (p = strchr(p, '#')); p++)
+        if (p == s || strchr(" \t\r", p[-1])) {
+            *p = 0;
+            return;
+        }
+}
+
 /* Cuts blanks off both ends. */
 static char *trim(char *s)
 {
@@ -113,9 +130,10 @@ static int parse_line(char *line, const struct shm_snap *snap, struct shm_change
                       struct shm_error *err)
 {
     const struct shm_seg *seg = snap->seg;
+    uncomment(line);
     char *start = trim(line), *value = strchr(start, '=');
     *change = (struct shm_change){ 0 };
-    if (!*start || *start == '#')
+    if (!*start)
         return SHM_OK;
     if (!value)
         return shm_fail(err, SHM_EREFUSED, "%s: not name = value", start);

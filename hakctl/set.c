@@ -23,16 +23,15 @@ static json_t *change_list(const struct shm_change *changes, size_t count)
 static int foresee(const struct call *call, const struct shm_seg *seg, struct shm_change *changes,
                    size_t count, json_t *out, struct shm_error *err)
 {
-    struct shm_snap *snap;
-    int code = whole_snapshot(seg, &snap, err);
+    struct shm_wanted wanted;
+    int code = shm_wanted(seg, &wanted, err);
     if (code)
         return code;
     for (size_t i = 0; i < count; i++) {
         if (changes[i].knob->context != HAK_LIVE)
             code = shm_startup_knob(changes[i].knob, err);
-        changes[i].old = snap->state.values[changes[i].knob->index];
+        changes[i].old = wanted.values[changes[i].knob->index];
     }
-    shm_snap_free(snap);
     if (code)
         return nothing_changed(err);
     if (call->dry_run)
@@ -126,20 +125,19 @@ const struct command cmd_set = {
 
 /* ---- reset --------------------------------------------------------------------------------- */
 
-/* Every live knob that is not at its default. */
+/* Every live knob that is not at its default, or won't be once a pending change is in force. */
 static int reset_all(const struct shm_seg *seg, struct shm_change *changes, size_t *count,
                      struct shm_error *err)
 {
-    struct shm_snap *snap;
-    int code = whole_snapshot(seg, &snap, err);
+    struct shm_wanted wanted;
+    int code = shm_wanted(seg, &wanted, err);
     if (code)
         return code;
     for (unsigned i = 0; i < seg->knob_count; i++) {
         const struct hak_knob_desc *knob = &seg->knobs[i];
-        if (knob->context == HAK_LIVE && snap->state.values[knob->index] != knob->def)
+        if (knob->context == HAK_LIVE && wanted.values[knob->index] != knob->def)
             changes[(*count)++] = (struct shm_change){ .knob = knob, .value = knob->def };
     }
-    shm_snap_free(snap);
     return SHM_OK;
 }
 

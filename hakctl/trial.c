@@ -5,7 +5,8 @@
  *
  * Whatever becomes of hakctl, the value from before comes back: every arm is set with a time after
  * which the process itself reverts it.  A change with such a time takes over a revert that is
- * pending, so what comes back is the value from before the trial, not the arm before. */
+ * pending, so what comes back is the value from before the trial, not the arm before.  A change that is
+ * pending when the trial begins is let into force first, so that it is what comes back. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +20,8 @@
 #include "hakctl/experiment.h"
 #include "hakctl/hakctl.h"
 
-enum { ARMS_MAX = 8, ROUNDS_MAX = 10000, TRIES = 3, SETTLE_PART = 5, REVERT_MORE_MS = 3000 };
+enum { ARMS_MAX = 8, ROUNDS_MAX = 10000, TRIES = 3, SETTLE_PART = 5, REVERT_MORE_MS = 3000, LOOK_MS = 20,
+       PATIENCE_MS = 200 };
 
 /* What is measured in a period. */
 enum { CPU, RATE, HEAP_V2, FAST_CACHE, SLOW, REFILL, METRICS };
@@ -41,6 +43,7 @@ struct trial {
     unsigned period_ms;
     uint64_t old;                   /* the value before */
     bool     restored;              /* it is in force again */
+    bool     said;                  /* that all threads are idle */
     uint64_t arm[ARMS_MAX];
     unsigned arms, rounds;          /* rounds: whole ones */
     clockid_t clock;                /* CPU time of the process */
@@ -99,16 +102,25 @@ static int set_value(const struct call *call, const struct trial *t, uint64_t va
     return shm_set(t->seg, &change, 1, call->wait_ms, revert_ms, ack, err);
 }
 
-/* An idle process accepts nothing until it moves. */
-static int switch_to(const struct call *call, const struct trial *t, uint64_t value,
-                     struct shm_ack *ack, struct shm_error *err)
+static void say_idle(struct trial *t)
 {
-    int code;
-    do
-        code = set_value(call, t, value, call->wait_ms + 2 * t->period_ms + REVERT_MORE_MS, ack,
-                         err);
-    while (!code && !ack->examined && !stopped);
-    return code;
+    if (!t->said)
+        fprintf(stderr, "hakctl: pid %d: all its threads are idle; waiting for one to be at work\n",
+                t->seg->proc.pid);
+    t->said = true;
+}
+
+/* An idle process accepts nothing until it moves. */
+static int switch_to(const struct call *call, struct trial *t, uint64_t value, struct shm_ack *ack,
+                     struct shm_error *err)
+{
+    for (;;) {
+        int code = set_value(call, t, value, call->wait_ms + 2 * t->period_ms + REVERT_MORE_MS, ack,
+                             err);
+        if (code || ack->examined || stopped)
+            return code;
+        say_idle(t);
+    }
 }
 
 /* ---- Measuring ----------------------------------------------------------------------------- */
@@ -173,7 +185,7 @@ static bool measure(const struct reading *a, const struct reading *b, double val
 }
 
 /* One arm for one period. */
-static int run_arm(const struct call *call, const struct trial *t, unsigned arm, bool *good,
+static int run_arm(const struct call *call, struct trial *t, unsigned arm, bool *good,
                    struct shm_error *err)
 {
     struct shm_ack ack = { 0 };
@@ -217,15 +229,30 @@ static int run_rounds(const struct call *call, struct trial *t, struct shm_error
     return code;
 }
 
+/* Until what was accepted before the trial is in force; *wanted is that. */
+static int await_pending(struct trial *t, struct shm_wanted *wanted, struct shm_error *err)
+{
+    for (unsigned waited = 0; ; waited += LOOK_MS) {
+        int code = shm_alive(t->seg) ? shm_wanted(t->seg, wanted, err)
+                                     : shm_fail(err, SHM_EGONE, "the process has ended");
+        if (code || !wanted->pending || stopped)
+            return code;
+        if (waited >= PATIENCE_MS)
+            say_idle(t);
+        sleep_ms(LOOK_MS);
+    }
+}
+
 /* The value from before, unless somebody else has given the knob one of theirs. */
 static int put_back(const struct call *call, struct trial *t, struct shm_error *err)
 {
     struct shm_ack ack = { 0 };
-    struct reading now;
-    int code = take_reading(t, &now, err);
-    bool ours = !code && now.in_force == t->old;
+    struct shm_wanted wanted;
+    int code = shm_wanted(t->seg, &wanted, err);
+    uint64_t now = code ? 0 : wanted.values[t->knob->index];
+    bool ours = !code && now == t->old;
     for (unsigned arm = 0; !code && arm < t->arms; arm++)
-        ours = ours || now.in_force == t->arm[arm];
+        ours = ours || now == t->arm[arm];
     if (ours)
         code = set_value(call, t, t->old, 0, &ack, err);
     t->restored = ours && ack.generation;
@@ -362,14 +389,12 @@ static void print_trial(const struct call *call, const struct shm_seg *seg, cons
 
 static int prepare(const struct call *call, struct trial *t, struct shm_error *err)
 {
-    struct reading now;
     if (t->seg->header.flags & 1)
         return shm_fail(err, SHM_EIO, "its counters are compiled out: there is nothing to measure");
     int failed = t->seg->proc.pid ? clock_getcpuclockid(t->seg->proc.pid, &t->clock) : ESRCH;
     if (failed)
         return shm_fail(err, SHM_EGONE, "its CPU time can't be read: %s", strerror(failed));
-    int code = take_reading(t, &now, err);
-    t->old = code ? 0 : now.in_force;
+    int code = SHM_OK;
     for (unsigned arm = 0; !code && arm < t->arms; arm++)
         for (int m = 0; m < METRICS; m++)
             if (!(t->value[arm][m] = calloc(call->rounds, sizeof(double))))
@@ -389,9 +414,14 @@ static int trial(const struct call *call, struct shm_seg *seg, json_t *out, stru
     if (code)
         nothing_changed(err);
     else {
+        struct shm_wanted before = { 0 };
         catch_signals();
-        code = run_rounds(call, &t, err);
-        int back = put_back(call, &t, &late);
+        code = await_pending(&t, &before, err);
+        t.old = before.values[t.knob->index];
+        bool begun = !code && !stopped;
+        if (begun)
+            code = run_rounds(call, &t, err);
+        int back = begun ? put_back(call, &t, &late) : SHM_OK;
         put_result(&t, out);
         if (!code && back)
             *err = late;

@@ -182,7 +182,8 @@ static bool reached(uint64_t now, uint64_t number)
     return (int64_t)(now - number) >= 0;
 }
 
-/* ---- set ----------------------------------------------------------------------------------- */
+/* ---- What is wanted ------------------------------------------------------------------------ */
+
 
 static int read_truth(const struct shm_seg *seg, struct hak_state *state, struct shm_error *err)
 {
@@ -197,6 +198,40 @@ static int read_truth(const struct shm_seg *seg, struct hak_state *state, struct
         return shm_cut_off(err);
     return torn ? shm_fail(err, SHM_EIO, "its state page is being written all the time") : SHM_OK;
 }
+
+/* The control page as one writer left it, without the lock, which who only looks can't have. */
+static int peek_control(const struct shm_seg *seg, struct hak_control *control, struct shm_error *err)
+{
+    const uint8_t *page = seg->map + seg->header.control_off;
+    uint64_t now;
+    for (int tries = 0; tries < 100; tries++) {
+        if (!shm_copy_out(control, page, sizeof *control)
+            || !shm_copy_out(&now, page + offsetof(struct hak_control, generation), sizeof now))
+            return shm_cut_off(err);
+        if (now == control->generation)
+            return SHM_OK;
+    }
+    return shm_fail(err, SHM_EIO, "its control page is being written all the time");
+}
+
+/* The request is read before the state: one that is accepted in between is in the state. */
+int shm_wanted(const struct shm_seg *seg, struct shm_wanted *wanted, struct shm_error *err)
+{
+    struct hak_control control;
+    struct hak_state state;
+    int code = peek_control(seg, &control, err);
+    if (!code)
+        code = read_truth(seg, &state, err);
+    if (code)
+        return code;
+    uint64_t g = control.generation;
+    bool pending = seg->proc.live && !reached(state.examined, g);
+    wanted->pending = pending ? g : 0;
+    memcpy(wanted->values, pending ? control.values[g & 1] : state.values, sizeof wanted->values);
+    return SHM_OK;
+}
+
+/* ---- set ----------------------------------------------------------------------------------- */
 
 /* Composes the next value array and stores the generation that selects it.  The caller holds the
  * lock.  False in *fresh: the values in force changed meanwhile (a revert, hak_set), and nothing
@@ -217,7 +252,7 @@ static int publish(struct shm_seg *seg, struct shm_change *changes, size_t count
     memcpy(values, state.examined == g ? state.values : control.values[g & 1],
            sizeof control.values[0]);
     for (size_t i = 0; i < count; i++) {
-        changes[i].old = state.values[changes[i].knob->index];
+        changes[i].old = values[changes[i].knob->index];
         values[changes[i].knob->index] = changes[i].value;
     }
     struct hak_writer writer = { getpid(), geteuid(), shm_clock_ns(CLOCK_REALTIME), 0 };

@@ -272,7 +272,7 @@ size_t shm_map(const struct shm_seg *seg, struct shm_superslab *superslabs, size
 struct shm_change {
     const struct hak_knob_desc *knob;
     uint64_t value;             /* wanted */
-    uint64_t old;               /* out: in force before */
+    uint64_t old;               /* out: what would be in force without it: a pending request counts */
 };
 
 /* How far a request has come. */
@@ -296,6 +296,13 @@ struct shm_ack {
 int shm_set(struct shm_seg *seg, struct shm_change *changes, size_t count, unsigned wait_ms,
             unsigned revert_ms, struct shm_ack *ack, struct shm_error *err);
 #define SHM_WAIT_MS 2000        /* what the tools wait by default */
+
+/* The values that will be in force when a thread has come to its tick. */
+struct shm_wanted {
+    uint64_t pending;           /* the generation that no thread has looked at yet; 0: none, all is in force */
+    uint64_t values[HAK_VALUES_MAX];
+};
+int shm_wanted(const struct shm_seg *seg, struct shm_wanted *wanted, struct shm_error *err);
 
 /* The error for a knob that can't be set on a live process. */
 int shm_startup_knob(const struct hak_knob_desc *knob, struct shm_error *err);

@@ -67,12 +67,14 @@ cat >"$tmp/conf" <<'END'
 tiny.sll.drain_interval = 300
 tiny.heap_v2.class_mask=0x2
 
-tiny.front_direct = 1
+tiny.front_direct = 1	# after a blank
+os.decay_ms = 40#1
 no.such.knob = 1
 END
 puppet_start HAKMEM_CONF="$tmp/conf" HAKMEM_TINY_HEAP_V2_CLASS_MASK=0xE
-is "$(value tiny.sll.drain_interval) $(value tiny.heap_v2.class_mask) $(errors)" '300 0xE 1' \
+is "$(value tiny.sll.drain_interval) $(value tiny.heap_v2.class_mask) $(errors)" '300 0xE 2' \
     'ENV beats the file that HAKMEM_CONF names, which beats the default'
+is "$(value tiny.front_direct) $(value os.decay_ms)" '1 500' 'a comment after a value, and what is none'
 puppet_end
 puppet_start HAKMEM_TINY_P0_DIRECT_FC_ALL=1 HAKMEM_TINY_FRONT_DIRECT=0 HAKMEM_TINY_HEAP_V2_ENABLE=1 HAKMEM_TINY_HEAP_V2=0
 is "$(value tiny.front_direct) $(value tiny.heap_v2.enable)" '0 1' 'the canonical name beats the alias'

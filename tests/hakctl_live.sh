@@ -172,4 +172,44 @@ ok 'hakctl is killed; the value comes back' wait_until set_to 0xFF
 after=$((($(changed revert) - set_at) / 1000))
 ok "not before its time: after $after us" test $after -ge 2000000
 puppet_kill KILL
+
+# ---- A change that is pending ----
+
+puppet_start
+order pairs 0 8 1
+run set os.decay_ms=333
+is "$code|$out" '0|os.decay_ms: 500 -> 333 (generation 1, applied by 0/0 threads, 1 idle)' 'a set of an idle process is pending'
+run describe os.decay_ms $mask
+is "$(grep -A1 '^  value' <<<"$out")" '  value    500, from default
+  pending  333 (generation 1)
+--
+  value    0xFF, from default
+  default  0xFF' 'describe says so, of this knob alone'
+run -j describe os.decay_ms $mask
+is "$(jq -c '[.knobs[].pending]' <<<"$out")" '[{"value":333,"generation":1},null]' 'describe -j too'
+run diff
+is "$out" 'os.decay_ms: pending: 333 (generation 1)' 'and diff'
+run save -
+is "$(grep 'os.decay_ms\|^#' <<<"$out" | sed 's/.*libhakmem [^,]*, //')" $'generation 1, which is pending\nos.decay_ms = 333' \
+    'save writes what has been accepted'
+run set --dry-run os.decay_ms=444
+is "$out" 'os.decay_ms: 333 -> 444 (dry run)' 'set --dry-run: the old value is that one'
+run set os.decay_ms=444
+is "$out" 'os.decay_ms: 333 -> 444 (generation 2, applied by 0/0 threads, 1 idle)' 'and with set'
+run reset --all
+is "$out" 'os.decay_ms: 444 -> 500 (generation 3, applied by 0/0 threads, 1 idle)' 'reset --all undoes it'
+run reset --all
+is "$out" '' 'once'
+order pairs 0 16 5000
+run get -n os.decay_ms
+is "$out" 500 'so it never comes into force'
+run -j describe os.decay_ms
+is "$(jq -c '[.knobs[].pending]' <<<"$out")" '[null]' 'nothing is pending any more'
+run set os.decay_ms=333
+run reset os.decay_ms
+is "$out" 'os.decay_ms: 333 -> 500 (generation 5, applied by 0/0 threads, 1 idle)' 'reset NAME'
+puppet_kill KILL
+run describe -p $puppet os.decay_ms
+unlike "$out" 'pending' 'nothing is pending in a dead process'
+rm -f /dev/shm/hakmem.*
 done_testing

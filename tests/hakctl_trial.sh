@@ -40,9 +40,34 @@ start_trial $mask=0x2,0x4 --wait 0.1
 sleep 0.3
 kill -INT $trial
 wait $trial
-is "$?|$(cat "$tmp/err")" "1|hakctl: pid $puppet: stopped by a signal after 0 rounds" 'it waits for an idle process, until ^C'
+code=$? idle="hakctl: pid $puppet: all its threads are idle; waiting for one to be at work"
+is "$code|$(cat "$tmp/err")" "1|$idle
+hakctl: pid $puppet: stopped by a signal after 0 rounds" 'it waits for an idle process, and says so, until ^C'
 order pairs 0 16 1
 is "$(value)" 0xFF 'and leaves nothing behind'
+
+# A change that was pending before is what comes back.
+order pairs 0 16 5000
+"$hakctl" set -q $mask=0x10
+start_trial $mask=0x2,0x4 --period 0.05 --rounds 3
+wait_until grep -q idle "$tmp/err"
+is "$(cat "$tmp/err")" "$idle" 'a change is pending: it is waited for'
+echo 'pairs 0 16 200000000' >&"$to_puppet"
+wait $trial
+like "$?|$(cat "$tmp/out")" "^0\|$mask: 3 rounds of .*; 0x10 is back" 'the trial is held'
+read -r -t 120 answer <&"$from_puppet"
+is "$(value)" 0x10 'and the value that was pending is in force'
+"$hakctl" set -q $mask=0x20
+start_trial $mask=0x2,0x4
+wait_until grep -q idle "$tmp/err"
+kill -INT $trial
+wait $trial
+is "$?" 1 'a signal before it has begun'
+order pairs 0 16 5000
+is "$(value)" 0x20 'leaves what was pending alone'
+"$hakctl" set -q $mask=0xFF
+order pairs 0 16 5000
+is "$(value)" 0xFF 'the default again'
 
 # ---- One arm that is worse ----
 

@@ -164,6 +164,9 @@ is "$code|$out" '0|tiny.bump_chunk: 256 -> 12 (generation 13, applied by 2/2 thr
 printf '\n  # a comment\n\t tiny.bump_chunk=0x10 \t\r\n\n%s = 0x7' $mask | "$hakctl" load - >"$tmp/out"
 is "$?|$(cat "$tmp/out")" "0|tiny.bump_chunk: 12 -> 16 (generation 14, applied by 2/2 threads, 1 idle)
 $mask: 0xFF -> 0x7 (generation 14, applied by 2/2 threads, 1 idle)" 'load -: blanks, comments, the last line without an end'
+printf 'tiny.bump_chunk = 17 # a comment\n%s = 0x5\t#another # one\n' $mask | "$hakctl" load - --dry-run >"$tmp/out"
+is "$?|$(cat "$tmp/out")" "0|tiny.bump_chunk: 16 -> 17 (dry run)
+$mask: 0x7 -> 0x5 (dry run)" 'load -: comments after values'
 # bad_profile TEXT MESSAGE
 bad_profile() {
     printf "$1" >"$tmp/bad"
@@ -171,6 +174,8 @@ bad_profile() {
 }
 bad_profile 'tiny.bump_chunk = 3\n\nfront' '3: front: not name = value'
 bad_profile "# x\n$mask = 0x100\n" "2: $mask: 0x100 out of range [0x0, 0xFF]"
+bad_profile 'tiny.bump_chunk = 3#4\n' '1: tiny.bump_chunk: 3#4 is not a number'
+bad_profile 'tiny.bump_chunk = # 4\n' '1: tiny.bump_chunk: an empty value is not a number'
 bad_profile 'tiny.bump_chunk =\n' '1: tiny.bump_chunk: an empty value is not a number'
 bad_profile 'tiny.bump_chunk = 3\ntiny.bump_chnk = 3' '2: tiny.bump_chnk: no such knob, the nearest is tiny.bump_chunk'
 bad_profile 'tiny.bump_chunk = 3\ntiny.bump_chunk = 3' '2: tiny.bump_chunk: given twice'

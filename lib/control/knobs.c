@@ -103,14 +103,24 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* A line "name = value"; empty ones and those that start with # are comments. */
+/* Where a comment begins: at a '#' at the start of the line or after a blank. */
+static const char *comment_of(const char *s, const char *end)
+{
+    for (const char *p = s; p < end; p++)
+        if (*p == '#' && (p == s || is_blank(p[-1])))
+            return p;
+    return end;
+}
+
+/* A line "name = value", or nothing but blanks and a comment. */
 static void take_line(struct start *start, const char *s, const char *end)
 {
+    end = comment_of(s, end);
     while (s < end && is_blank(*s))
         s++;
     while (s < end && is_blank(end[-1]))
         end--;
-    if (s == end || *s == '#')
+    if (s == end)
         return;
 
     const char *sign = memchr(s, '=', (size_t)(end - s));
