@@ -111,6 +111,19 @@ enum {
     OPT_REPLAY
 };
 
+static void choose_format(struct options *o, enum format format)
+{
+    struct shm_error err;
+
+    o->batch = true;
+    if (o->format != FORMAT_TEXT && o->format != format) {
+        o->format = FORMAT_JSON;
+        shm_fail(&err, SHM_EUSAGE, "either -j or --csv");
+        fail(o, 0, &err);
+    }
+    o->format = format;
+}
+
 static void parse_option(struct options *o, struct view *v, int opt)
 {
     switch (opt) {
@@ -120,8 +133,8 @@ static void parse_option(struct options *o, struct view *v, int opt)
     case 'd': v->interval_ms = milliseconds(o, optarg); break;
     case 'n': o->count = number(o, "-n", optarg, 1000000000); o->batch = true; break;
     case 'b': o->batch = true; break;
-    case 'j': o->format = FORMAT_JSON; o->batch = true; break;
-    case OPT_CSV: o->format = FORMAT_CSV; o->batch = true; break;
+    case 'j': choose_format(o, FORMAT_JSON); break;
+    case OPT_CSV: choose_format(o, FORMAT_CSV); break;
     case OPT_CUMULATIVE: v->cumulative = true; break;
     case OPT_PROBES: v->kernel.ours = true; break;
     case OPT_READONLY: v->readonly = true; break;

@@ -301,6 +301,7 @@ static void knob_done(struct view *v, const char *text)
 void view_edit_knob(struct view *v, uint64_t index)
 {
     const struct hak_knob_desc *knob = &v->seg->knobs[index];
+    struct shm_error err;
 
     if (v->ended[0] != '\0') {
         view_say(v, INK_BAD, "%s; nothing changed", v->ended);
@@ -308,6 +309,9 @@ void view_edit_knob(struct view *v, uint64_t index)
         view_say(v, INK_BAD, "a recording: knobs are only shown");
     } else if (v->readonly) {
         view_say(v, INK_BAD, "--readonly: knobs are only shown");
+    } else if (knob->context != HAK_LIVE) {
+        shm_startup_knob(knob, &err);
+        view_say(v, INK_BAD, "%s; nothing changed", err.text);
     } else {
         open_prompt(v, NULL, knob_done);
         v->prompt.knob = (unsigned)index;

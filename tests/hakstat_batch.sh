@@ -131,6 +131,11 @@ is "$(tail -1 <<<"$out" | cut -d, -f4-7)" 'huge,,18,6' 'CSV: no bound is an empt
 run --csv -n 2 -d 0.05
 is "$(wc -l <<<"$out")" 23 'CSV: one head, eleven rows a sample'
 
+for both in '--csv -j' '-j --csv'; do
+    run $both -n 1
+    is "$code|$out" '2|{"error":{"code":2,"message":"either -j or --csv","pid":null}}' "$both: one of them"
+done
+
 # Of a library with 128 slabs in a SuperSlab, as today's, each 64 are a row.
 stop "$pid"
 start corrupt=map_today

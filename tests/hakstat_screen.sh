@@ -249,9 +249,8 @@ sees_no 'class_mask =' 'Esc: nothing is set'
 type_keys G /
 type_text pool.per_class
 type_keys Enter Enter
-type_text 1
-type_keys Enter
-sees 'pool.per_class: startup knob; start the process with HAKMEM_POOL_PER_CLASS=...; nothing changed' 'a startup knob'
+sees_no 'pool.per_class =' 'a startup knob: nothing is asked'
+sees 'pool.per_class: startup knob; start the process with HAKMEM_POOL_PER_CLASS=...; nothing changed' 'but said at once'
 is "$("$hakctl" get -n tiny.heap_v2.class_mask pool.per_class -p "$pid" | paste -sd' ')" '0xE 0' 'neither was'
 
 type_keys q
