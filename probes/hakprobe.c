@@ -1,6 +1,7 @@
 /* hakprobe.c: what the kernel sees of processes under libhakmem; see hakprobe(1). */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <poll.h>
@@ -35,6 +36,7 @@ struct hakprobe {
     unsigned long count;
     char **command;                 /* NULL: none */
     int start;                      /* a byte here lets the command go */
+    int failure;                    /* errno comes from here where it can't be run; else nothing does */
     pid_t child;
     struct watched *watched;
     size_t watched_count;
@@ -266,10 +268,10 @@ static int watch_found(struct hakprobe *h, struct shm_error *err)
 /* The command, held before its exec. */
 static int watch_command(struct hakprobe *h, struct shm_error *err)
 {
-    int gate[2];
+    int gate[2], failure[2];
     char go;
 
-    if (pipe(gate) || (h->child = fork()) < 0)
+    if (pipe(gate) || pipe2(failure, O_CLOEXEC) || (h->child = fork()) < 0)
         return shm_fail(err, SHM_EIO, "%s: %s", h->command[0], strerror(errno));
     if (h->child == 0) {
         close(gate[1]);
@@ -277,11 +279,12 @@ static int watch_command(struct hakprobe *h, struct shm_error *err)
             _exit(0);                                   /* it can't be watched */
         close(gate[0]);
         execvp(h->command[0], h->command);
-        fprintf(stderr, "hakprobe: %s: %s\n", h->command[0], strerror(errno));
-        _exit(errno == ENOENT ? 127 : 126);
+        _exit(write(failure[1], &errno, sizeof errno) < 0);
     }
     close(gate[0]);
+    close(failure[1]);
     h->start = gate[1];
+    h->failure = failure[0];
     return watch_pid(h, h->child, err);
 }
 
@@ -436,16 +439,25 @@ static int output(struct hakprobe *h, struct probes *probes, struct probes_readi
     return SHM_OK;
 }
 
-static int say_counting(const struct hakprobe *h, struct shm_error *err)
+/* Lets the command go.  Its exec ends the pipe. */
+static int start_command(const struct hakprobe *h, struct shm_error *err)
+{
+    int why = 0;
+
+    if (write(h->start, "", 1) != 1 || close(h->start))
+        return shm_fail(err, SHM_EIO, "%s: %s", h->command[0], strerror(errno));
+    if (read(h->failure, &why, sizeof why) != (ssize_t)sizeof why)
+        return SHM_OK;
+    return shm_fail(err, (enum shm_code)(why == ENOENT ? 127 : 126), "%s: %s", h->command[0], strerror(why));
+}
+
+static void say_counting(const struct hakprobe *h)
 {
     for (int i = PROBES_SYSCALLS; i <= PROBES_FAULTS; i++)
         if (h->report.part[i].tried && !h->report.part[i].works)
             fprintf(stderr, "hakprobe: no %s: %s\n", probes_part_names[i], h->report.part[i].text);
     if (!h->quiet)
         fprintf(stderr, "hakprobe: counting; Ctrl-C ends it\n");
-    if (h->command && (write(h->start, "", 1) != 1 || close(h->start)))
-        return shm_fail(err, SHM_EIO, "%s: %s", h->command[0], strerror(errno));
-    return SHM_OK;
 }
 
 static int count(struct hakprobe *h, struct probes *probes, struct shm_error *err)
@@ -481,10 +493,12 @@ static int run(struct hakprobe *h, struct shm_error *err)
         return code;
     if (h->pin)
         code = probes_pin(probes, h->pin, err);
-    if (!code && !h->check)
-        code = say_counting(h, err);
-    if (!code && !h->check)
+    if (!code && h->command && !h->check)
+        code = start_command(h, err);
+    if (!code && !h->check) {
+        say_counting(h);
         code = count(h, probes, err);
+    }
     probes_close(probes);
     return code;
 }

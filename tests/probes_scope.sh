@@ -46,9 +46,14 @@ is "$("$hakprobe" -q -j -d 0.1 -n 1 -p $! | jq -c '.processes[] | [.comm, .calls
 "$hakprobe" -q -j -d 86400 -- bash -c '"$0"/tests/calls >/dev/null; exit 7' "$HAK_BUILD" <<<quit >"$tmp/command"
 is $? 7 'a command: its exit status'
 is "$(jq -c '.processes[0] | [.comm, .ended]' "$tmp/command")" '["bash",true]' 'and its counts'
-"$hakprobe" -q -- /no/such/program >/dev/null 2>"$tmp/err"
-is $? 127 'a command that there is not'
-like "$(cat "$tmp/err")" 'hakprobe: /no/such/program: No such file' 'is named'
+"$hakprobe" -- /no/such/program >"$tmp/out" 2>"$tmp/err"
+is "$?|$(cat "$tmp/err" "$tmp/out")" '127|hakprobe: /no/such/program: No such file or directory' \
+    'a command that there is not: it is named, and that is all'
+"$hakprobe" -- /etc/passwd >"$tmp/out" 2>"$tmp/err"
+is "$?|$(cat "$tmp/err" "$tmp/out")" '126|hakprobe: /etc/passwd: Permission denied' 'one that can not be run'
+"$hakprobe" -j -- /no/such/program >"$tmp/out" 2>"$tmp/err"
+is "$?|$(cat "$tmp/err" "$tmp/out")" '127|{"error":{"code":127,"message":"/no/such/program: No such file or directory","pid":null}}' \
+    'as JSON'
 
 # ---- two processes of one number, and a namespace ---------------------------------------------------
 
