@@ -80,6 +80,24 @@ static const char *knob_name(size_t i, const void *ctx)
     return i < knobs->count ? knobs->knob[i].name : NULL;
 }
 
+void env_name(const char *knob, char env[HAK_ENV_MAX])
+{
+    snprintf(env, HAK_ENV_MAX, "HAKMEM_%s", knob);
+    for (char *p = env; *p; p++)
+        *p = *p == '.' ? '_' : *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+}
+
+const char *knob_of_env(const struct hak_knob_desc *knobs, unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count && *name; i++) {
+        char env[HAK_ENV_MAX];
+        env_name(knobs[i].name, env);
+        if (!strcmp(name, env) || !strcmp(name, knobs[i].alias))
+            return knobs[i].name;
+    }
+    return NULL;
+}
+
 int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *name,
               const struct hak_knob_desc **knob, struct shm_error *err)
 {
@@ -89,7 +107,9 @@ int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *nam
             return SHM_OK;
         }
     struct knobs all = { knobs, count };
-    const char *nearest = shm_nearest(name, knob_name, &all);
+    const char *nearest = knob_of_env(knobs, count, name);
+    if (!nearest)
+        nearest = shm_nearest(name, knob_name, &all);
     return shm_fail(err, SHM_EREFUSED, "%s: no such knob%s%s", name,
                     nearest ? ", the nearest is " : "", nearest ? nearest : "");
 }

@@ -93,14 +93,25 @@ static bool choose(const struct shm_snap *snap, const struct shm_wanted *wanted,
     return found;
 }
 
+/* A name that several begin with is meant as a glob. */
+static int no_match(const struct shm_seg *seg, const char *glob, struct shm_error *err)
+{
+    const struct hak_knob_desc *knob;
+    unsigned found = 0;
+    for (unsigned i = 0; i < seg->knob_count; i++)
+        found += !strncmp(seg->knobs[i].name, glob, strlen(glob));
+    if (found > 1)
+        return shm_fail(err, SHM_EREFUSED, "%s: no such knob, but '%s*' matches %u", glob, glob, found);
+    return find_knob(seg->knobs, seg->knob_count, glob, &knob, err);
+}
+
 /* The operands are globs, each of which must match, unless -e forgives it. */
 static int choose_globs(const struct call *call, const struct shm_snap *snap,
                         const struct shm_wanted *wanted, json_t *knobs, struct shm_error *err)
 {
-    const struct hak_knob_desc *knob;
     for (int i = 0; i < call->argc; i++)
         if (!choose(snap, wanted, any, call->argv[i], knobs) && !call->lenient)
-            return find_knob(snap->seg->knobs, snap->seg->knob_count, call->argv[i], &knob, err);
+            return no_match(snap->seg, call->argv[i], err);
     return SHM_OK;
 }
 

@@ -55,6 +55,7 @@ static bool has_short(int letter)
 
 static void make_tables(char *letters, struct option *longs)
 {
+    *letters++ = '+';       /* parse_options goes from word to word */
     *letters++ = ':';       /* a missing argument is reported as such, and by us */
     for (int i = 0; i < OPTIONS; i++) {
         int argument = options[i].argument ? required_argument : no_argument;
@@ -256,6 +257,19 @@ static bool right_number(const struct call *call)
         && (rest ? call->rest && call->rest[0] : !call->rest);
 }
 
+/* `run` has no process yet, and a command after "--". */
+static int check_run(const struct call *call, const bool *given, struct shm_error *err)
+{
+    for (const char *letter = "pca"; *letter; letter++)
+        if (given[(int)*letter])
+            return shm_fail(err, SHM_EUSAGE, "run: takes no -%c", *letter);
+    for (int i = 0; !call->rest && i < call->argc; i++)
+        if (!strchr(call->argv[i], '='))
+            return shm_fail(err, SHM_EUSAGE, "%s: a command comes after --: hakctl run [NAME=VALUE...] -- %s",
+                            call->argv[i], call->argv[i]);
+    return SHM_OK;
+}
+
 /* What stands as NAME=... in the usage of the verb has a '='. */
 static int check_assignments(const struct call *call, struct shm_error *err)
 {
@@ -276,10 +290,14 @@ static int check_usage(const struct call *call, const bool *given, struct shm_er
             && !strchr(command->options, options[i].letter))
             return shm_fail(err, SHM_EUSAGE, "%s: takes no --%s", command->name,
                             options[i].name);
+    if (command == &cmd_run && check_run(call, given, err))
+        return SHM_EUSAGE;
     if (!right_number(call))
         return usage_text(command, err);
     if (command->just_one && call->target.all)
         return shm_fail(err, SHM_EUSAGE, "%s: one process only, not -a", command->name);
+    if (given['P'] && given['O'])
+        return shm_fail(err, SHM_EUSAGE, "%s: either --prometheus or --openmetrics", command->name);
     if (call->format && call->json)
         return shm_fail(err, SHM_EUSAGE, "%s: either -j or --%s", command->name, call->format);
     if (call->output && !call->format)
@@ -288,23 +306,40 @@ static int check_usage(const struct call *call, const bool *given, struct shm_er
     return check_assignments(call, err);
 }
 
-/* All options are read before the first fault is reported, so that -j is known by then. */
-static int parse_options(struct call *call, int argc, char **argv, bool *given,
+/* Whether a word, after `words` others from argv[1] on, is the command of `run` without "--" before it:
+ * what follows are its own options. */
+static bool begins_command(char **argv, int words, const char *word)
+{
+    return words && !strcmp(argv[1], "run") && !strchr(word, '=');
+}
+
+/* All options are read before the first fault is reported, so that -j is known by then.  The words that are
+ * none come to stand from argv[1] on. */
+static int parse_options(struct call *call, int argc, char **argv, bool *given, int *words,
                          struct shm_error *err)
 {
-    char letters[2 * OPTIONS + 2];
+    char letters[2 * OPTIONS + 3];
     struct option longs[OPTIONS + 1];
     int letter, code = SHM_OK;
     make_tables(letters, longs);
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+    for (*words = 0; ; ) {
+        letter = getopt_long(argc, argv, letters, longs, NULL);
+        if (letter == -1) {
+            if (optind >= argc)
+                return code;
+            bool command = begins_command(argv, *words, argv[optind]);
+            do
+                argv[1 + (*words)++] = argv[optind++];      /* its place has been read */
+            while (command && optind < argc);
+            continue;
+        }
         struct shm_error *first = code ? NULL : err;
         int bad = letter == '?' || letter == ':' ? bad_option(argv, letter, first)
                                                  : take_option(call, letter, first);
         code = code ? code : bad;
         given[letter] = true;
     }
-    return code;
 }
 
 static int parse(struct call *call, int argc, char **argv, struct shm_error *err)
@@ -315,10 +350,10 @@ static int parse(struct call *call, int argc, char **argv, struct shm_error *err
             call->rest = argv + i + 1;
             argc = i;
         }
-    int code = parse_options(call, argc, argv, given, err);
-    bool verb = given['h'] ? optind < argc : !given['V'];
+    int words, code = parse_options(call, argc, argv, given, &words, err);
+    bool verb = given['h'] ? words > 0 : !given['V'];
     if (!code && verb)
-        code = take_operands(call, given, argc - optind, argv + optind, err);
+        code = take_operands(call, given, words, argv + 1, err);
     if (!code && (given['h'] || given['V'])) {
         if (!given['h'])
             printf("hakctl %s\n", PACKAGE_VERSION);

@@ -18,25 +18,49 @@
 
 const struct hak_knob_desc own_knobs[] = {
 #define KNOB(id_, name_, type_, context_, unit_, min_, max_, def_, alias_, help_) \
-    { .name = name_, .help = help_, .type = HAK_##type_, .context = HAK_##context_, \
+    { .name = name_, .alias = alias_, .help = help_, .type = HAK_##type_, .context = HAK_##context_, \
       .min = min_, .max = max_, .def = def_ },
 #include "abi/knobs.def"
 #undef KNOB
 };
 const unsigned own_knob_count = sizeof own_knobs / sizeof *own_knobs;
 
-static void env_name(const char *knob, char env[HAK_ENV_MAX])
+/* Candidates for shm_nearest: HAKMEM_CONF, each knob's variable, each alias. */
+static const char *env_candidate(size_t i, const void *ctx)
 {
-    snprintf(env, HAK_ENV_MAX, "HAKMEM_%s", knob);
-    for (char *p = env; *p; p++)
-        *p = *p == '.' ? '_' : *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+    static char env[2 * sizeof own_knobs / sizeof *own_knobs][HAK_ENV_MAX];
+    (void)ctx;
+    if (!i--)
+        return "HAKMEM_CONF";
+    if (i >= 2 * own_knob_count)
+        return NULL;
+    if (i < own_knob_count)
+        env_name(own_knobs[i].name, env[i]);
+    else
+        snprintf(env[i], HAK_ENV_MAX, "%s", own_knobs[i - own_knob_count].alias);
+    return env[i];
+}
+
+/* The library says nothing of a variable that is no knob's: it may be a later version's. */
+static void check_env(void)
+{
+    for (char **e = environ; *e; e++) {
+        char name[2 * HAK_ENV_MAX];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*e, "="), *e);
+        if (strncmp(name, "HAKMEM_", 7) || !strcmp(name, "HAKMEM_CONF")
+            || knob_of_env(own_knobs, own_knob_count, name))
+            continue;
+        const char *nearest = shm_nearest(name, env_candidate, NULL);
+        fprintf(stderr, "hakctl: %s in the environment: no such knob%s%s\n", name,
+                nearest ? ", the nearest is " : "", nearest ? nearest : "");
+    }
 }
 
 static int set_knobs(const struct call *call, struct shm_error *err)
 {
     for (int i = 0; i < call->argc; i++) {
         struct shm_change change;
-        char env[HAK_ENV_MAX];      /* HAKMEM_TINY_FRONT_DIRECT for tiny.front_direct */
+        char env[HAK_ENV_MAX];
         int code = parse_assignment(call->argv[i], own_knobs, own_knob_count, &change, err);
         if (code)
             return code;
@@ -89,6 +113,7 @@ static int run(const struct call *call, json_t *out, struct shm_error *err)
         code = preload(err);
     if (code)
         return add_fate(err, "nothing was started");
+    check_env();
     execvp(call->rest[0], call->rest);
     return shm_fail(err, errno == ENOENT ? NOT_FOUND : NOT_RUNNABLE, "%s: %s", call->rest[0],
                     strerror(errno));

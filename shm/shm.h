@@ -162,7 +162,7 @@ const char *shm_value_text(const struct hak_knob_desc *knob, uint64_t value,
                            char buf[SHM_VALUE_MAX]);
 
 /* Reads a value and checks it against the knob's range: SHM_OK or SHM_EREFUSED with the text
- * "NAME: VALUE out of range [MIN, MAX]", "... is not a number" or "... has bits that MAX has not"
+ * "NAME: VALUE out of range [MIN, MAX]", "... is not a number" (for a bool "... is neither 0 nor 1") or "... has bits that MAX has not"
  * (a mode between 0600 and 0640). */
 int shm_value_parse(const struct hak_knob_desc *knob, const char *text, uint64_t *value,
                     struct shm_error *err);

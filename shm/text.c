@@ -53,8 +53,8 @@ int shm_value_parse(const struct hak_knob_desc *knob, const char *text, uint64_t
 {
     char min[SHM_VALUE_MAX], max[SHM_VALUE_MAX];
     if (!parse_number(text, knob->type == HAK_OCTAL, value))
-        return shm_fail(err, SHM_EREFUSED, "%s: %s is not a number", knob->name,
-                        *text ? text : "an empty value");
+        return shm_fail(err, SHM_EREFUSED, "%s: %s is %s", knob->name, *text ? text : "an empty value",
+                        knob->type == HAK_BOOL ? "neither 0 nor 1" : "not a number");
     if (*value < knob->min || *value > knob->max)
         return shm_fail(err, SHM_EREFUSED, "%s: %s out of range [%s, %s]", knob->name, text,
                         shm_value_text(knob, knob->min, min), shm_value_text(knob, knob->max, max));

@@ -64,7 +64,14 @@ fails 2 - 'usage: hakctl stats [--check]' stats more
 fails 2 - 'usage: hakctl purge' purge more
 fails 2 - 'usage: hakctl gc [--dry-run]' gc more
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run
-fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run "$mask=1" true
+bare='a command comes after --: hakctl run [NAME=VALUE...] --'
+fails 2 - "true: $bare true" run "$mask=1" true
+fails 2 - "redis-server: $bare redis-server" run redis-server --version
+fails 2 - "ls: $bare ls" run "$mask=1" ls -l --no-such-option -p
+fails 2 - 'run: takes no -p' run -p 5 -- true
+fails 2 - 'run: takes no -c' -c x run -- true
+fails 2 - 'run: takes no -a' -a run -- true
+fails 2 - 'stats: either --prometheus or --openmetrics' stats --prometheus --openmetrics
 fails 2 - 'usage: hakctl run [NAME=VALUE...] -- COMMAND...' run "$mask=1" --
 fails 2 - 'usage: hakctl reset NAME...|--all' reset
 fails 2 - 'usage: hakctl reset NAME...|--all' reset "$mask" --all
@@ -161,6 +168,8 @@ fails 5 $pid 'tiny.heap_v2.clas_mask: no such knob, the nearest is tiny.heap_v2.
 fails 5 $pid 'class_mask: no such knob, the nearest is tiny.heap_v2.class_mask' get class_mask
 fails 5 $pid 'zzz*: no such knob' get 'zzz*' -p $pid
 fails 5 $pid 'zzz*: no such knob' get $mask 'zzz*'
+fails 5 $pid "tiny: no such knob, but 'tiny*' matches $(grep -c '"tiny\.' "$HAK_SRC/abi/knobs.def")" get tiny
+fails 5 $pid "os: no such knob, but 'os*' matches $(grep -c '"os\.' "$HAK_SRC/abi/knobs.def")" describe os
 
 run list
 is "$code|$(head -3 <<<"$out" | cut -c1-108)" "0|NAME                         VALUE     DEFAULT   RANGE          CONTEXT FROM    HELP
@@ -275,11 +284,15 @@ for bad in \
     "$mask= 1|$mask:  1 is not a number" \
     "$mask=0x|$mask: 0x is not a number" \
     "$mask=99999999999999999999|$mask: 99999999999999999999 is not a number" \
-    'tiny.inline_sll=yes|tiny.inline_sll: yes is not a number' \
+    'tiny.inline_sll=yes|tiny.inline_sll: yes is neither 0 nor 1' \
     'tiny.inline_sll=2|tiny.inline_sll: 2 out of range [0, 1]' \
     'tiny.sll.drain_interval=0|tiny.sll.drain_interval: 0 out of range [1, 65536]' \
     'tiny.front_dierct=1|tiny.front_dierct: no such knob, the nearest is tiny.front_direct' \
     '=1|: no such knob' \
+    'tiny.heap_v2.enable=|tiny.heap_v2.enable: an empty value is neither 0 nor 1' \
+    'HAKMEM_OS_THP=1|HAKMEM_OS_THP: no such knob, the nearest is os.thp' \
+    'HAKMEM_TINY_HEAP_V2=1|HAKMEM_TINY_HEAP_V2: no such knob, the nearest is tiny.heap_v2.enable' \
+    'tiny=1|tiny: no such knob' \
     'shm.mode=0620|shm.mode: 0620 has bits that 0640 has not' \
     'pool.per_class=1|pool.per_class: startup knob; start the process with HAKMEM_POOL_PER_CLASS=...'; do
     fails 5 $pid "${bad#*|}; nothing changed" set "${bad%%|*}"

@@ -41,6 +41,17 @@ for bad in "$mask=0x100|$mask: 0x100 out of range [0x0, 0xFF]" "$mask=x|$mask: x
     run run export=1 "${bad%%|*}" -- touch "$tmp/started"
     is "$code|$out|$err" "5||hakctl: ${bad#*|}; nothing was started" "run ${bad%%|*}"
 done
+for bad in 'HAKMEM_OS_TPH|, the nearest is HAKMEM_OS_THP' 'HAKMEM_CNF|, the nearest is HAKMEM_CONF' \
+    'HAKMEM_TINY_P0_DIRECT_FC|, the nearest is HAKMEM_TINY_P0_DIRECT_FC_ALL' 'HAKMEM_ZZZZZZZZZZZZZZZZZZZZZ|'; do
+    export "${bad%%|*}=1"
+    run run -- echo started
+    is "$code|$out|$err" "0|started|hakctl: ${bad%%|*} in the environment: no such knob${bad#*|}" "run: ${bad%%|*} is noticed"
+    unset "${bad%%|*}"
+done
+HAKMEM_CONF=/dev/null HAKMEM_OS_THP=1 HAKMEM_TINY_HEAP_V2=1 HAKMEMX=1 run run -- echo started
+is "$code|$out|$err" '0|started|' 'run: and nothing said of those that there are'
+run run HAKMEM_OS_THP=1 -- true
+is "$code|$err" '5|hakctl: HAKMEM_OS_THP: no such knob, the nearest is os.thp; nothing was started' "run: a variable's name"
 run run front -- touch "$tmp/started"
 is "$code|$err" '2|hakctl: front: not NAME=VALUE' 'run: no value'
 ok 'nothing was started' test ! -e "$tmp/started"
