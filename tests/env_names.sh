@@ -52,7 +52,10 @@ while read -r setting knob want; do
     is "$(cat "$tmp/puppet.err")" '' '  and nothing is printed'
     puppet_end
     puppet_start "$setting" HAKMEM_VERBOSE=1
-    like "$(cat "$tmp/puppet.err")" "^hakmem: [^"$'\n'"]*$knob[^"$'\n'"]*$" '  HAKMEM_VERBOSE=1 prints a line that names it'
+    said=$(cat "$tmp/puppet.err")
+    like "$said" "^hakmem: (not a number|out of range), ignored: [^"$'\n'"]* \($knob: 0?[0-9xF]+\.\.[0-9xF]+\)$" \
+        '  HAKMEM_VERBOSE=1 prints a line that names the knob and its range'
+    ok '  and variable and value' test "${said#*"ignored: $setting ("}" != "$said"
     puppet_end
 done <<<"$bad"
 
@@ -78,6 +81,11 @@ is "$(value tiny.front_direct) $(value os.decay_ms)" '1 500' 'a comment after a 
 puppet_end
 puppet_start HAKMEM_TINY_P0_DIRECT_FC_ALL=1 HAKMEM_TINY_FRONT_DIRECT=0 HAKMEM_TINY_HEAP_V2_ENABLE=1 HAKMEM_TINY_HEAP_V2=0
 is "$(value tiny.front_direct) $(value tiny.heap_v2.enable)" '0 1' 'the canonical name beats the alias'
+puppet_end
+printf 'tiny.sll.drain_interval = 30\t# fine\nos.decay_ms = abc\033%050d\n' 0 >"$tmp/conf"
+puppet_start HAKMEM_CONF="$tmp/conf" HAKMEM_VERBOSE=1 HAKMEM_SHM_MODE=0700
+is "$(cat "$tmp/puppet.err")" "hakmem: not a number, ignored: os.decay_ms=abc?0000000000000000000000000000... (os.decay_ms: 0..3600000)
+hakmem: out of range, ignored: HAKMEM_SHM_MODE=0700 (shm.mode: 0600..0640)" 'of a long value the beginning, of a mode its octal range'
 puppet_end
 puppet_start HAKMEM_CONF=/no/such/file
 is "$(errors)" 1 'a file that cannot be read is counted'

@@ -16,6 +16,13 @@ for page in $pages; do
     done
 done
 
+# What is copied from an example is a whole command: no line of one is wrapped at 80 columns.
+for page in $pages; do
+    mandoc -Tascii -Owidth=78 "$page" | sed 's/.\x08//g' >"$tmp/rendered"
+    wrapped=$(sed -n '/^\.Sh EXAMPLES/,/^\.Sh [^E]/s/^\.Dl //p' "$page" | grep -v ' Ns \|\\' | grep -vxFf <(sed 's/^ *//' "$tmp/rendered" | grep .))
+    is "$wrapped" '' "${page##*/}: no line of an example is wrapped"
+done
+
 # A machine's awk may be any of these.
 need mawk mawk
 need gawk gawk

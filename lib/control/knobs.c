@@ -83,15 +83,67 @@ static void refuse(struct start *start, const char *what, const char *name)
         hak_warn(what, name);
 }
 
-static void take(struct start *start, unsigned knob, const char *text, size_t len,
+/* What is said of a value, without stdio; what has no room is left out. */
+struct detail {
+    char text[200];
+    size_t len;
+};
+
+static void add_text(struct detail *d, const char *s, size_t len)
+{
+    for (size_t i = 0; i < len && d->len < sizeof d->text - 1; i++)
+        d->text[d->len++] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
+    d->text[d->len] = '\0';
+}
+
+static void add(struct detail *d, const char *s)
+{
+    add_text(d, s, strlen(s));
+}
+
+/* As the tools write it: hexadecimal for a mask, octal for a mode. */
+static void add_value(struct detail *d, uint32_t type, uint64_t value)
+{
+    unsigned base = type == HAK_MASK ? 16 : type == HAK_OCTAL ? 8 : 10;
+    char digits[24], *p = digits + sizeof digits;
+
+    do
+        *--p = "0123456789ABCDEF"[value % base];
+    while (value /= base);
+    add(d, type == HAK_MASK ? "0x" : type == HAK_OCTAL ? "0" : "");
+    add_text(d, p, (size_t)(digits + sizeof digits - p));
+}
+
+/* "NAME=VALUE (knob: MIN..MAX)"; of a value that is long, its beginning. */
+static void refuse_value(struct start *start, const char *what, unsigned knob, const char *name,
+                         const char *text, size_t len)
+{
+    const struct hak_knob_desc *k = &knob_table[knob];
+    struct detail d = { .len = 0 };
+
+    add(&d, name);
+    add(&d, "=");
+    add_text(&d, text, len < 32 ? len : 32);
+    add(&d, len > 32 ? "... (" : " (");
+    add(&d, k->name);
+    add(&d, ": ");
+    add_value(&d, k->type, k->min);
+    add(&d, "..");
+    add_value(&d, k->type, k->max);
+    add(&d, ")");
+    refuse(start, what, d.text);
+}
+
+/* `name`: that of the variable; the knob's own in the file. */
+static void take(struct start *start, unsigned knob, const char *name, const char *text, size_t len,
                  enum hak_origin from)
 {
     uint64_t value;
 
     if (!parse_number(text, len, knob_table[knob].type == HAK_OCTAL, &value))
-        refuse(start, "not a number, ignored", knob_table[knob].name);
+        refuse_value(start, "not a number, ignored", knob, name, text, len);
     else if (!knob_valid(knob, value))
-        refuse(start, "out of range, ignored", knob_table[knob].name);
+        refuse_value(start, "out of range, ignored", knob, name, text, len);
     else {
         start->knobs->values[knob] = value;
         start->origin[knob] = (struct hak_origin_rec){ .from = from };
@@ -132,7 +184,7 @@ static void take_line(struct start *start, const char *s, const char *end)
     for (unsigned i = 0; i < HAK_KNOBS; i++)
         if (strlen(knob_table[i].name) == (size_t)(name_end - s)
             && memcmp(knob_table[i].name, s, (size_t)(name_end - s)) == 0) {
-            take(start, i, value, (size_t)(end - value), HAK_FROM_CONF);
+            take(start, i, knob_table[i].name, value, (size_t)(end - value), HAK_FROM_CONF);
             return;
         }
     refuse(start, "HAKMEM_CONF: a line names no knob, ignored", NULL);
@@ -220,10 +272,12 @@ static unsigned take_all(struct start *start, const struct env *env)
     if (env->conf)
         take_conf(start, env->conf);
     for (unsigned i = 0; i < HAK_KNOBS; i++) {
+        char name[HAK_ENV_MAX];
+        knob_env(i, name);
         if (env->alias[i])
-            take(start, i, env->alias[i], strlen(env->alias[i]), HAK_FROM_ENV);
+            take(start, i, knob_table[i].alias, env->alias[i], strlen(env->alias[i]), HAK_FROM_ENV);
         if (env->canonical[i])
-            take(start, i, env->canonical[i], strlen(env->canonical[i]), HAK_FROM_ENV);
+            take(start, i, name, env->canonical[i], strlen(env->canonical[i]), HAK_FROM_ENV);
     }
     return start->refused;
 }

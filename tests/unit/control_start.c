@@ -299,7 +299,7 @@ static void write_conf(const char *text)
 static int conf_taken(void)
 {
     write_conf("# profile\n\n  tiny.heap_v2.class_mask = 0x6 \r\ntiny.bump_chunk=7\nos.decay_ms=3\n"
-               "\t# another\ntiny.refill.batch =9");
+               "\t# another\ntiny.refill.batch =9 # a third");
     setenv("HAKMEM_OS_DECAY_MS", "4", 1);
     value("os.decay_ms");
     unlink(conf + 12);
@@ -313,7 +313,7 @@ static int conf_taken(void)
 
 static int conf_refused(void)
 {
-    write_conf("tiny.bump_chunk=0\ntiny.bump=1\nnonsense\n=5\ntiny.bump_chunk\nos.decay_ms=3 # no\n"
+    write_conf("tiny.bump_chunk=0\ntiny.bump=1\nnonsense\n=5\ntiny.bump_chunk\nos.decay_ms=3# no\n"
                "tiny.refill.batch=9\n");
     value("os.decay_ms");
     unlink(conf + 12);
@@ -362,8 +362,8 @@ static int start_says(const char *want)
 static int says_nothing(void) { return start_says(""); }
 static int says_refused(void)
 {
-    return start_says("hakmem: not a number, ignored: tiny.bump_chunk\n"
-                      "hakmem: out of range, ignored: os.decay_ms\n");
+    return start_says("hakmem: not a number, ignored: HAKMEM_TINY_BUMP_CHUNK=x (tiny.bump_chunk: 1..256)\n"
+                      "hakmem: out of range, ignored: HAKMEM_OS_DECAY_MS=3600001 (os.decay_ms: 0..3600000)\n");
 }
 static int says_no_segment(void)
 {
