@@ -184,7 +184,6 @@ static bool reached(uint64_t now, uint64_t number)
 
 /* ---- What is wanted ------------------------------------------------------------------------ */
 
-
 static int read_truth(const struct shm_seg *seg, struct hak_state *state, struct shm_error *err)
 {
     bool torn;
