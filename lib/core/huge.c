@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define OVER_MOST  (SS_SIZE / 2)
-#define REST_LEAST (SS_SIZE / 4)           /* what is cut off and kept is at least this long */
+#define REST_LEAST (SS_SIZE / 16)          /* what is cut off and kept is at least this long */
+#define SCRAPS     8                       /* so many that no block fits in are cached */
 #define PARTS_MOST 8                       /* of a block */
 #define CUTS_ALL   4096                    /* between the parts of all blocks; a process may have some 65,000 mappings */
 
@@ -52,18 +53,21 @@ static struct huge *huge_of(const void *p)
     return g && g->base == p ? g : NULL;
 }
 
-/* Leads every unit of [from, to) of a mapping to `unit`, so that an address in its middle is known too. */
+/* Leads every unit that begins in [from, to) of a mapping to `unit`: an address in its middle is known, too. */
 static void set_units(const char *base, size_t from, size_t to, uintptr_t unit)
 {
-    for (size_t at = round_up(from, SS_SIZE); at < to; at += SS_SIZE)
-        address_set_unit((uintptr_t)base + at, unit);
+    for (uintptr_t at = round_up((uintptr_t)base + from, SS_SIZE); at < (uintptr_t)base + to; at += SS_SIZE)
+        address_set_unit(at, unit);
 }
 
 /* ---- parts ----
  *
  * A block may be made of the pages of several cached mappings, and of new ones behind them.  To the kernel each
  * part stays a mapping of its own: it moves or lengthens one at a time.  All but the last are a multiple of SS_SIZE
- * long, so that hugepages stay whole where they go. */
+ * long, so that hugepages stay whole where they go.
+ *
+ * What is shorter is a scrap, and begins at any page: no block fits in it, but it may be the beginning of a last
+ * part.  Few are kept, since blocks may come and go without one that needs parts. */
 
 static size_t last_part(const struct huge *g)
 {
@@ -148,13 +152,18 @@ static void uncache(struct huge **at)
     GLOBAL_ADD(huge_cached, -g->bytes);
 }
 
-static void cache(struct huge *g)
+static void cache_at(struct huge **at, struct huge *g)
 {
     atomic_store_explicit(&g->state, HUGE_CACHED, memory_order_relaxed);
-    g->next = cached;
-    cached = g;
+    g->next = *at;
+    *at = g;
     cached_bytes += g->bytes;
     GLOBAL_ADD(huge_cached, g->bytes);
+}
+
+static void cache(struct huge *g)
+{
+    cache_at(&cached, g);
 }
 
 static struct huge *new_struct(void)
@@ -170,38 +179,71 @@ static struct huge *new_struct(void)
     return g;
 }
 
-/* What lies beyond the first `bytes` stays in the cache, if it is worth a mapping of its own.  It is no
- * part of g before it is one: a child that is forked in between loses it, and does not have it twice. */
-static void split(struct huge *g, size_t bytes)
+static bool is_scrap(const struct huge *g)
 {
-    size_t keep = round_up(bytes, SS_SIZE);
+    return g->bytes < SS_SIZE;
+}
+
+/* The oldest scraps go when there are too many. */
+static void bound_scraps(void)
+{
+    unsigned n = 0;
+
+    for (struct huge **at = &cached; *at;) {
+        struct huge *g = *at;
+        if (!is_scrap(g) || ++n <= SCRAPS) {
+            at = &g->next;
+            continue;
+        }
+        uncache(at);
+        drop(g);
+    }
+}
+
+/* What lies beyond `at` stays in the cache, if it is worth a mapping of its own; false: it is not.  It is no
+ * part of g before it is one: a child that is forked in between loses it, and does not have it twice. */
+static bool cut_off(struct huge *g, size_t at)
+{
     struct huge *rest;
 
-    if (g->bytes < keep + REST_LEAST || !address_reserve((uintptr_t)g->base + keep, 1) || !(rest = new_struct()))
-        return;
+    if (g->bytes < at + REST_LEAST || !address_reserve((uintptr_t)g->base + at, 1) || !(rest = new_struct()))
+        return false;
     rest->grown = false;
-    rest->bytes = g->bytes - keep;
+    rest->bytes = g->bytes - at;
     rest->freed_ms = g->freed_ms;
-    move_cuts(g, rest, keep);
-    g->bytes = keep;
+    move_cuts(g, rest, at);
+    g->bytes = at;
     atomic_signal_fence(memory_order_seq_cst);
-    rest->base = g->base + keep;
+    rest->base = g->base + at;
     set_units(rest->base, 0, rest->bytes, (uintptr_t)rest | UNIT_HUGE);
     cache(rest);
+    return true;
+}
+
+/* Of what lies beyond `at`, the cache keeps what is in one part. */
+static void shed(struct huge *g, size_t at)
+{
+    size_t had = g->bytes;
+
+    if (last_part(g) <= at && cut_off(g, at))
+        return;
+    set_units(g->base, at, had, 0);
+    forget_cuts(g, at);
+    g->bytes = at;
+    unmap_counted(g->base + at, had - at);
 }
 
 /* Cuts g to size: the block may have a quarter more than was asked for, or OVER_MOST.  Were it cut closer,
  * blocks of 1 to 2 MiB would be cut by one request and grow by the next. */
 static void trim(struct huge *g, size_t bytes)
 {
-    size_t over = g->bytes - bytes;
+    size_t over;
 
-    if (over <= bytes / 4 || over <= OVER_MOST)
-        return;
-    set_units(g->base, bytes, g->bytes, 0);
-    forget_cuts(g, bytes);
-    g->bytes = bytes;
-    unmap_counted(g->base + bytes, over);
+    cut_off(g, round_up(bytes, SS_SIZE));
+    over = g->bytes - bytes;
+    if (over > bytes / 4 && over > OVER_MOST)
+        shed(g, bytes);
+    bound_scraps();
 }
 
 /* The smallest cached mapping that is large enough, cut to size; NULL: there is none. */
@@ -218,59 +260,80 @@ static struct huge *take_cached(size_t bytes, size_t align)
     struct huge *g = *best;
     uncache(best);
     atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
-    split(g, bytes);
     trim(g, bytes);
     return g;
 }
 
 struct parts {
-    struct part { char *from; size_t bytes; } part[PARTS_MOST - 1];
+    struct part { char *from; size_t bytes; } part[PARTS_MOST];
     unsigned n;
     size_t bytes;                       /* of all */
 };
 
-/* Takes up to `most` bytes, a multiple of SS_SIZE, off the end of a cached mapping, no more than its last part, of
- * which what is behind the last multiple goes back to the kernel; false: it is too short for that.  What is taken is
+/* Takes [start, end), in the last part or nothing, out of a cached mapping; what is behind it becomes a scrap.  It is
  * in no list: a child that is forked loses it. */
-static bool take_end(struct huge **at, struct parts *parts, size_t most)
+static void take_part(struct huge **at, struct parts *parts, size_t start, size_t end)
 {
     struct huge *g = *at;
     char *base = g->base;
-    size_t had = g->bytes, end = had & ~(SS_SIZE - 1), last = last_part(g);
-    size_t start = end - last > most ? end - most : last;
 
-    if (end == 0)
-        return false;
-    forget_cuts(g, start);
     uncache(at);
+    if (end < g->bytes)
+        shed(g, end);
+    forget_cuts(g, start);
     if (start == 0)
         forget(g);
     g->bytes = start;
     atomic_signal_fence(memory_order_seq_cst);
     if (start)
-        cache(g);
-    set_units(base, start, had, 0);
-    if (end < had)
-        unmap_counted(base + end, had - end);
+        cache_at(at, g);
+    set_units(base, start, end, 0);
     if (start < end)
         parts->part[parts->n++] = (struct part){ base + start, end - start };
     parts->bytes += end - start;
+}
+
+/* Takes up to `most` bytes, a multiple of SS_SIZE, off the end of a cached mapping, no more than its last part, of
+ * which there may be none; false: it is too short for that. */
+static bool take_end(struct huge **at, struct parts *parts, size_t most)
+{
+    size_t last = last_part(*at), end = (*at)->bytes & ~(SS_SIZE - 1);
+
+    if (end == 0)
+        return false;
+    take_part(at, parts, end - last > most ? end - most : last, end);
     return true;
+}
+
+/* The last part begins with a scrap: the shortest of at least `most` bytes, or the longest. */
+static void take_scrap(struct parts *parts, size_t most)
+{
+    struct huge **best = NULL;
+
+    for (struct huge **at = &cached; *at; at = &(*at)->next)
+        if (is_scrap(*at) && (!best || ((*best)->bytes < most ? (*at)->bytes > (*best)->bytes :
+                                        (*at)->bytes >= most && (*at)->bytes < (*best)->bytes)))
+            best = at;
+    if (best)
+        take_part(best, parts, 0, (*best)->bytes < most ? (*best)->bytes : most);
 }
 
 /* What pages the cache has for a block; under the lock. */
 static void take_parts(struct parts *parts, size_t bytes)
 {
     struct huge **at = &cached;
+    size_t whole = bytes & ~(SS_SIZE - 1);
 
     *parts = (struct parts){ .n = 0 };
     if (atomic_load_explicit(&parts_refused, memory_order_relaxed))
         return;
-    bytes &= ~(SS_SIZE - 1);
-    while (*at && parts->bytes < bytes && parts->n < PARTS_MOST - 1 &&
+    while (*at && parts->bytes < whole && parts->n < PARTS_MOST - 1 &&
            atomic_load_explicit(&cuts_all, memory_order_relaxed) + parts->n < CUTS_ALL)
-        if (!take_end(at, parts, bytes - parts->bytes))
+        if (!take_end(at, parts, whole - parts->bytes))
             at = &(*at)->next;
+    if (parts->bytes < bytes)
+        take_scrap(parts, bytes - parts->bytes);
+    bound_scraps();
 }
 
 /* Moves the parts to the beginning of a mapping that no block is in yet.  Where the kernel refuses one, it may have
@@ -280,11 +343,12 @@ static bool put_together(char *base, size_t bytes, const struct parts *parts)
 {
     size_t at = 0, behind;
 
-    for (unsigned i = 0; i < parts->n; at += parts->part[i++].bytes) {
-        if (os_move(parts->part[i].from, parts->part[i].bytes, base + at, parts->part[i].bytes))
+    for (unsigned i = 0; i < parts->n; at = behind, i++) {
+        size_t part = parts->part[i].bytes;
+        behind = part % SS_SIZE ? bytes : at + part;    /* a scrap is made as long as the last part is */
+        if (os_move(parts->part[i].from, part, base + at, behind - at))
             continue;
         atomic_store_explicit(&parts_refused, true, memory_order_relaxed);
-        behind = at + parts->part[i].bytes;
         if (at)
             os_unmap(base, at);
         if (behind < bytes)
@@ -301,7 +365,7 @@ static void cut_between(struct huge *g, const struct parts *parts)
 {
     size_t at = 0;
 
-    for (unsigned i = 0; i < parts->n && (at += parts->part[i].bytes) < g->bytes; i++)
+    for (unsigned i = 0; i < parts->n && (at += parts->part[i].bytes) < g->bytes && at % SS_SIZE == 0; i++)
         cut_at(g, at);
 }
 

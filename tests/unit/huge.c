@@ -15,6 +15,8 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
+enum { SCRAPS_MOST = 8 };                               /* huge.c */
+
 static char *take(size_t n, size_t align, bool *zero)
 {
     size_t bytes = 0;
@@ -103,9 +105,9 @@ static void test_best_fit(void)
     ok(p == four && huge_bytes(p) == 4 * MIB, "one that is a mebibyte too large is, too");
     huge_give(p);
     p = take(3 * MIB - os_page, 1, &zero);
-    ok(p == four && huge_bytes(p) == 3 * MIB - os_page, "what is more than that goes back to the kernel");
+    ok(p == four && huge_bytes(p) == 3 * MIB - os_page, "what is more than that is cut off");
     huge_give(p);
-    is(GLOBAL(huge_cached), 14 * MIB - os_page, "so that the cache has as much less");
+    is(GLOBAL(huge_cached), 15 * MIB, "and stays cached");
     p = take(6 * MIB, 1, &zero);
     ok(p == six, "one that fits exactly");
     huge_give(p);
@@ -145,7 +147,7 @@ static void test_units(void)
     huge_give(p);
     q = take(SS_SIZE + os_page, 1, &zero);
     ok(q == p && huge_bytes(q) == SS_SIZE + os_page, "cut to size,");
-    is(address_unit((uintptr_t)p + 2 * SS_SIZE), 0, "it is not known beyond its end");
+    ok(address_unit((uintptr_t)p + 2 * SS_SIZE) != address_unit((uintptr_t)q), "it is not known beyond its end");
     huge_give(q);
     nothing_left("after that");
 }
@@ -192,13 +194,10 @@ static void cache_three(void)
         huge_give(p[i]);
 }
 
-/* 17 MiB made of those: all of the newer two but the odd page, 2 MiB of the third, and as much again that is new. */
+/* 17 MiB made of those: all of the newer two but the odd page, and of the third 2 MiB and the scrap behind them. */
 static int is_of_three(const char *p)
 {
-    for (size_t at = 0; at < 2 * MIB; at += 4096)
-        if (*(const uint64_t *)(const void *)(p + 14 * MIB + at) != 2 * MIB + at)
-            return 0;
-    return filled(p, 8 * MIB, 2) && filled(p + 8 * MIB, 6 * MIB, 1) && zeroed(p + 16 * MIB, MIB);
+    return filled(p, 8 * MIB, 2) && filled(p + 8 * MIB, 6 * MIB, 1) && filled(p + 14 * MIB, 3 * MIB, 2 * MIB);
 }
 
 /* Fills the addresses behind a block, so that it can't grow there. */
@@ -216,8 +215,8 @@ static void test_parts(void)
     cache_three();
     uint64_t calls = GLOBAL(mremap_calls);
     p = take(17 * MIB, 1, &zero);
-    ok(!zero && huge_bytes(p) == 17 * MIB && is_of_three(p), "a block has the pages of three, and some more");
-    is(GLOBAL(mremap_calls) - calls, 3, "moved, not copied");
+    ok(!zero && huge_bytes(p) == 17 * MIB && is_of_three(p), "a block has the pages of three");
+    is(GLOBAL(mremap_calls) - calls, 4, "moved, not copied");
     is(GLOBAL(huge_cached), 2 * MIB, "what is left of the last stays cached");
     is(GLOBAL(mapped), 19 * MIB, "and no more is mapped than that");
     ok(known_all_over(p, 17 * MIB), "it is known all over");
@@ -259,6 +258,65 @@ static void test_parts(void)
     ok(filled(p, 20 * MIB, 20), "of pages that are its own");
     huge_give(p);
     nothing_left("after that");
+}
+
+/* What is too short for a block is a block's last part. */
+static void test_scraps(void)
+{
+    enum { N = SCRAPS_MOST + 4 };
+    char *p = take_new(5 * MIB), *q, *r, *many[N];
+    bool zero;
+
+    fill(p, 5 * MIB, 5);
+    huge_give(p);
+    q = take(3 * MIB - os_page, 1, &zero);
+    ok(q == p && huge_bytes(q) == 3 * MIB - os_page, "a block is cut to size");
+    is(GLOBAL(huge_cached), 2 * MIB + os_page, "two scraps are left of what it was cut off");
+    r = take(4 * MIB, 1, &zero);
+    ok(!zero && filled(r, MIB + os_page, 5 + 3 * MIB - os_page), "a new one begins with the longer,");
+    ok(zeroed(r + MIB + os_page, 3 * MIB - os_page), "and has new pages behind it");
+    is(GLOBAL(huge_cached), MIB, "the other stays");
+    is(GLOBAL(mapped), 8 * MIB - os_page, "no more is mapped than that");
+    ok(known_all_over(q, 3 * MIB - os_page) && known_all_over(r, 4 * MIB), "both are known all over");
+    p = take(3 * MIB + MIB / 2, 1, &zero);
+    ok(!zero && filled(p, MIB, 5 + 4 * MIB) && !GLOBAL(huge_cached), "and is the beginning of the next");
+    huge_give(p);
+    huge_give(q);
+    huge_give(r);
+    nothing_left("after that");
+
+    for (unsigned i = 0; i < N; i++)
+        many[i] = take_new(5 * MIB);
+    for (unsigned i = 0; i < N; i++)
+        huge_give(many[i]);
+    for (unsigned i = 0; i < N; i++)
+        many[i] = take(4 * MIB, 1, &zero);
+    is(GLOBAL(huge_cached), SCRAPS_MOST * MIB, "of many scraps %d are kept", SCRAPS_MOST);
+    for (unsigned i = 0; i < N; i++)
+        huge_give(many[i]);
+    nothing_left("of them");
+}
+
+/* Blocks of any size between two come and go: what is cached is of use to the next. */
+static void test_churn(void)
+{
+    enum { LIVE = 4, STEPS = 3000 };
+    char *p[LIVE] = { NULL };
+    size_t most = 0;
+    uint64_t seed = 1;
+    bool zero;
+
+    for (unsigned i = 0; i < STEPS; i++) {
+        char **at = &p[rnd(&seed) % LIVE];
+        size_t n = 2200000 + rnd(&seed) % 2800000;
+        must(!*at || huge_give(*at));
+        *at = take(n, 1, &zero);
+        most = GLOBAL(mapped) > most ? GLOBAL(mapped) : most;
+    }
+    ok(most < 32 * MIB, "blocks of 20 MB that come and go have %zu KiB mapped", most / KIB);
+    for (unsigned i = 0; i < LIVE; i++)
+        huge_give(p[i]);
+    nothing_left("of them");
 }
 
 /* There is a bound on the parts of all blocks: each is a mapping, of which a process may have some 65,000. */
@@ -370,6 +428,7 @@ static void test_limit(void)
     bool zero;
     ok(take(3 * MIB, 1, &zero) == p[1] && huge_give(p[1]), "and the second is there");
     p[0] = take(11 * MIB, 1, &zero);
+    huge_purge(0, 0);
     p[1] = take_new(3 * MIB);
     p[2] = take_new(7 * MIB);
     huge_give(p[1]);
@@ -673,6 +732,8 @@ int main(void)
     test_units();
     test_other_sizes();
     test_parts();
+    test_scraps();
+    test_churn();
     test_parts_bound();
     test_refused();
     test_limit();
