@@ -134,6 +134,38 @@ static void test_realloc_grows_huge(void)
     free(p);
 }
 
+/* A block of `above` bytes shrinks to and fro across a tier's border, which lies between that and `below`.  What it
+ * holds stays, and where it shrinks to half of the border, at `least`, it goes. */
+static void realloc_across(size_t above, size_t below, size_t least)
+{
+    unsigned char *p = malloc(above), *q = p;
+    int moved = 0, wrong = 0;
+
+    memset(p, 0x3C, above);
+    for (int i = 0; i < 100; i++) {
+        q = realloc(p, hide(below));
+        moved += q != p;
+        wrong += malloc_usable_size(q) < below || malloc_usable_size(q) - below > below / 4;
+        p = realloc(q, hide(above));
+        moved += q != p;
+        wrong += malloc_usable_size(p) < above || !all_are(p, 0x3C, below);
+        memset(p, 0x3C, above);
+    }
+    ok(moved == 0, "realloc from %zu to %zu bytes and back stays in place", above, below);
+    ok(wrong == 0, "with its content, and no more than it needs");
+    q = realloc(p, hide(least + 1));
+    ok(q == p && all_are(q, 0x3C, least + 1), "to half of the border, too");
+    q = realloc(q, hide(least));
+    ok(q != p && malloc_usable_size(q) - least <= 64 && all_are(q, 0x3C, least), "not to less");
+    free(q);
+}
+
+static void test_realloc_border(void)
+{
+    realloc_across(34000, 30000, 16 * 1024);
+    realloc_across(2200000, 1900000, MiB);
+}
+
 /* --- alignment --------------------------------------------------------------------------------- */
 
 /* The call number `how` for an aligned block. */
@@ -551,6 +583,7 @@ int main(int argc, char **argv)
     test_calloc();
     test_realloc();
     test_realloc_grows_huge();
+    test_realloc_border();
     test_alignments();
     test_aligned_churn();
     test_pages();

@@ -85,7 +85,7 @@ static hak_cold void *realloc_large(void *p, size_t n)
 
     if (size == 0)
         return foreign_realloc(p, n);
-    void *q = (n > MID_MAX || n == size) && n <= PTRDIFF_MAX ? heap_resize_large(p, n) : NULL;
+    void *q = (n > MID_MAX / 2 || n == size) && n <= PTRDIFF_MAX ? heap_resize_large(p, n) : NULL;
     return q ? q : move(p, n, size);
 }
 

@@ -104,13 +104,15 @@ size_t heap_usable(const void *p)
     return slab && slab->kind == SLAB_LARGE && slab->base == p ? slab->run * SLAB_SIZE : 0;
 }
 
-/* The difference is counted as bytes handed out or given back; the block stays one block.  One slab, for an
+/* A block that shrinks to more than half of what its tier begins with stays there, so that it grows back in place.
+ *
+ * The difference is counted as bytes handed out or given back; the block stays one block.  One slab, for an
  * alignment's sake, stays where it is as a whole only. */
 static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
 {
     unsigned had = slab->run, run = slabs_of(n);
 
-    if ((n <= MID_MAX && n != had * SLAB_SIZE) || n > LARGE_MAX || !pool_resize(slab, run))
+    if ((n <= MID_MAX / 2 && n != had * SLAB_SIZE) || n > LARGE_MAX || !pool_resize(slab, run))
         return NULL;
     if (run > had)
         COUNT(h->slot.thread.large_alloc_bytes, (run - had) * SLAB_SIZE);
@@ -124,7 +126,7 @@ static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
 static void *resize_mapping(struct heap *h, void *p, size_t n)
 {
     size_t old, bytes;
-    void *q = n > LARGE_MAX || n == huge_bytes(p) ? huge_resize(p, n, &old, &bytes) : NULL;
+    void *q = n > LARGE_MAX / 2 || n == huge_bytes(p) ? huge_resize(p, n, &old, &bytes) : NULL;
 
     if (!q)
         return NULL;
