@@ -99,12 +99,29 @@ is "$(counted realloc_in_place)" 1 'one call of realloc in place'
 is "$(difference "$tmp/a" "$tmp/b" | grep -E '^C[47]' | tr '\n' ' ')" 'C4 1 1 0 C7 1 0 1 ' \
    'the moving one is an allocation and a free'
 
+live_bytes() { jq "[.classes[] | select(.class == \"$2\").live_bytes][0]" "$1"; }
+# From one class to the next and back: the block stays in the higher one, and has the bytes that it has.
+for border in large,34000,30000,65536,32768 huge,2200000,1900000,2203648,1900544; do
+    IFS=, read -r class above below large small <<<"$border"
+    stats "$tmp/a"
+    order alloc 2 "$above" 1
+    for size in "$below" "$above" "$below"; do
+        order realloc 2 "$size"
+        is "$answer" same "realloc from $class to $size bytes stays"
+    done
+    stats "$tmp/b"
+    is "$(counted realloc_in_place)" 3 'and counts as that'
+    is $(($(live_bytes "$tmp/b" $class) - $(live_bytes "$tmp/a" $class))) "$small" 'with the bytes that it has left'
+    order realloc 2 "$above"
+    stats "$tmp/b"
+    is $(($(live_bytes "$tmp/b" $class) - $(live_bytes "$tmp/a" $class))) "$large" 'and has again'
+done
+
 # Live bytes are in blocks' sizes.
 stats "$tmp/a"
 order alloc 2 40 100
 order alloc 2 3000 10
 stats "$tmp/b"
-live_bytes() { jq "[.classes[] | select(.class == \"$2\").live_bytes][0]" "$1"; }
 is $(($(live_bytes "$tmp/b" C3) - $(live_bytes "$tmp/a" C3))) 4800 'live bytes of 100 blocks of 48'
 is $(($(live_bytes "$tmp/b" mid) - $(live_bytes "$tmp/a" mid))) 31360 'and of 10 blocks of 3136'
 
