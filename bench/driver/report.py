@@ -121,7 +121,7 @@ def tables(out, summary, rows, names, metric="time", base=None):
     big = [line for line in memory if line[1] and line[1][0] >= BIG_KIB]
     if big:
         print_table(out, f"peak resident set, ratio to {base or 'the best peer'}, "
-                    "rows of 10 MB and more", big, names, by, "MB", 1 / 1024,
+                    "rows of 10 MiB and more", big, names, by, "MiB", 1 / 1024,
                     [("geometric mean", means(big, names))])
     noise = [c[METRICS[metric]]["spread"] for row in summary.values() for c in row.values() if c]
     out.write(f"\nspread (quartile distance over median): median {statistics.median(noise):.1%}, "
