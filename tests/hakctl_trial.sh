@@ -32,6 +32,7 @@ is "$code|$err" '2|hakctl: --period: 0.01 is not a number of seconds from 0.05 t
 # ---- A process that is idle ----
 
 start_trial() {
+    rm -f "$tmp/err"                # what an earlier one said is not waited for
     "$hakctl" trial "$@" >"$tmp/out" 2>"$tmp/err" &
     trial=$!
     tap_pids+=($trial)
@@ -50,7 +51,7 @@ is "$(value)" 0xFF 'and leaves nothing behind'
 order pairs 0 16 5000
 "$hakctl" set -q $mask=0x10
 start_trial $mask=0x2,0x4 --period 0.05 --rounds 3
-wait_until grep -q idle "$tmp/err"
+wait_until grep -sq idle "$tmp/err"
 is "$(cat "$tmp/err")" "$idle" 'a change is pending: it is waited for'
 echo 'pairs 0 16 200000000' >&"$to_puppet"
 wait $trial
@@ -59,7 +60,7 @@ read -r -t 120 answer <&"$from_puppet"
 is "$(value)" 0x10 'and the value that was pending is in force'
 "$hakctl" set -q $mask=0x20
 start_trial $mask=0x2,0x4
-wait_until grep -q idle "$tmp/err"
+wait_until grep -sq idle "$tmp/err"
 kill -INT $trial
 wait $trial
 is "$?" 1 'a signal before it has begun'
