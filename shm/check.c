@@ -75,12 +75,14 @@ static bool remote_quiet(const struct shm_snap *before, const struct shm_snap *a
 {
     const struct hak_stat_desc *batches =
         shm_stat(after->seg, HAK_SCOPE_THREAD, "remote_batches");
+    const struct hak_stat_desc *drains = shm_stat(after->seg, HAK_SCOPE_THREAD, "remote_drains");
     unsigned silent = 0, moved = 0;
     for (unsigned i = 0; i < after->slot_count; i++) {
         const struct hak_slot *slot = shm_slot(after, i);
         silent += slot->state != HAK_SLOT_FREE
             && (!has_walk(slot) || (int64_t)(slot->walk - request) < 0);
-        bool same = shm_thread(before, i, batches) == shm_thread(after, i, batches);
+        bool same = shm_thread(before, i, batches) == shm_thread(after, i, batches)
+            && shm_thread(before, i, drains) == shm_thread(after, i, drains);
         for (unsigned bin = 0; bin < after->seg->bin_count && same; bin++)
             same = counted(before, i, "remote_frees", bin) == counted(after, i, "remote_frees", bin)
                 && counted(before, i, "remote_drained", bin)

@@ -103,7 +103,11 @@ void *HAK_API(realloc)(void *p, size_t n)
     size_t size = bin_info[bin_of_owner(owner)].size;
     if (!fits(n, size))
         return move(p, n, size);
-    heap_count(offsetof(struct hak_slot_full, row[bin_of_owner(owner)].realloc_in_place));
+    struct heap *h = heap_self;
+    if (likely(h->hot.countdown != 0))                  /* 0: no heap, or a child in which no call has noticed the fork */
+        COUNT(h->slot.row[bin_of_owner(owner)].realloc_in_place, 1);
+    else
+        heap_count(offsetof(struct hak_slot_full, row[bin_of_owner(owner)].realloc_in_place));
     return p;
 }
 

@@ -92,8 +92,9 @@ static void slab_move(struct heap *from, struct heap *to, struct slab *slab)
     COUNT(from->slot.row[bin].used_moved, -(uint64_t)slab->used);
     COUNT(to->slot.row[bin].used_moved, slab->used);
     atomic_store_explicit(&slab->owner, to, memory_order_relaxed);
-    avail_push(to, slab);
     address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&to->hot.bin[bin]);
+    atomic_signal_fence(memory_order_release);          /* as in slab_for */
+    avail_push(to, slab);
     COUNT(to->slot.thread.slabs_adopted, 1);
 }
 
@@ -231,10 +232,10 @@ void heap_count(size_t counter)
     int saved = errno;
 
     heap_notice_fork();
-    bool none = heap_is_none(heap_self);
-    if (likely(!none) || heap_mine() || late_begin()) {
+    const bool of_late = !heap_mine();
+    if (!of_late || late_begin()) {
         COUNT(*(uint64_t *)((char *)hak_my_slot() + counter), 1);
-        if (unlikely(none) && heap_past_end)
+        if (of_late)
             late_end();
     }
     errno = saved;

@@ -46,6 +46,7 @@
 #define BATCH_BITS   4
 #define BATCHES      (1 << BATCH_BITS)
 #define BATCH_BLOCKS 61
+#define FEW_BLOCKS   5
 #define BATCH_BYTES  (64 * KIB)
 
 /* Said to alias anything, so that the count after a push is one add to memory, and comes after it: a
@@ -95,15 +96,17 @@ struct bin_cold {
 };
 
 /* What goes from one heap to another: the addresses of blocks, so that no block is touched on the way.
- * Its memory is metadata and goes back to `home` when it is empty. */
+ * Its memory is metadata and goes back to `home` when it is empty.  There are two sizes. */
 struct parcel {
     struct block link;                      /* first: in a queue it stands among blocks (remote.c) */
     struct heap *home;
     uint32_t n;
-    uint32_t counted;                       /* forked: of the first so many the parent counted the free */
-    void *block[BATCH_BLOCKS];
+    uint16_t counted;                       /* forked: of the first so many the parent counted the free */
+    uint16_t room;                          /* FEW_BLOCKS or BATCH_BLOCKS */
+    void *block[];
 };
-_Static_assert(sizeof(struct parcel) == 512, "a parcel is eight cache lines");
+#define PARCEL_BYTES(room) (sizeof(struct parcel) + (room) * sizeof(void *))
+_Static_assert(PARCEL_BYTES(BATCH_BLOCKS) == 512 && PARCEL_BYTES(FEW_BLOCKS) == 64, "eight cache lines, or one");
 
 /* Blocks of one other heap, freed here, not handed over yet. */
 struct batch {
@@ -120,7 +123,7 @@ struct law_base {
 struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
-    struct parcel *parcels;                 /* of this heap, empty */
+    struct parcel *parcels, *small;         /* of this heap, empty: for BATCH_BLOCKS, and for few */
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */

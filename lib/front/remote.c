@@ -28,10 +28,11 @@
 #include "lib/front/internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define QUEUE_BYTES  MIB
 #define QUEUE_BLOCKS 8192
-#define FEW          8                      /* blocks that go without a parcel */
+#define QUEUE_FEW    64                    /* the same of small parcels */
 #define COUNT_SHIFT  48
 #define ADDRESS(word) ((uintptr_t)((word) & (((uint64_t)1 << COUNT_SHIFT) - 1)))
 #define IS_PARCEL    ((uintptr_t)1)
@@ -65,6 +66,14 @@ static uintptr_t next_node(uintptr_t node)
     return (uintptr_t)LINK(node)->next;
 }
 
+/* For who looks at a queue without emptying it: of a block that is in it twice the ring would never end. */
+static uintptr_t next_of(uintptr_t node, unsigned *seen)
+{
+    if (unlikely(++*seen == 1u << 24))
+        hak_die("free(): block freed twice, or not the start of a block", LINK(node));
+    return next_node(node);
+}
+
 /* The blocks of a node; one that is no parcel is its own. */
 struct contents {
     void *const *block;
@@ -87,35 +96,63 @@ void remote_free_now(uintptr_t owner, void *p)
     queue_push(heap_of_owner(owner), (uintptr_t)p, 1);
 }
 
-static void pass_on(void *p, bool counted)
+static hak_cold _Noreturn void no_block(void *p)
+{
+    hak_die("free(): block freed twice, or not the start of a block", p);
+}
+
+/* What is written to first must be a block, of that bin; its slab is not ours, but does not go while it is out. */
+static void pass_on(unsigned bin, void *p, bool counted)
 {
     uintptr_t owner = address_owner((uintptr_t)p);
 
-    if (!owner)                                         /* its slab has gone: it had come back before */
-        hak_die("free(): block freed twice, or not the start of a block", p);
+    if (!owner || bin_of_owner(owner) != bin)           /* its slab has gone: it had come back before */
+        no_block(p);
+    if (((uintptr_t)p - (uintptr_t)slab_of(p)->base) % bin_info[bin].size != 0)
+        no_block(p);
     queue_push(heap_of_owner(owner), (uintptr_t)p | (counted ? WAS_COUNTED : 0), 1);
 }
 
 void remote_pass_on(struct heap *h, unsigned bin, void *p)
 {
     COUNT(h->slot.row[bin].used_moved, 1);              /* come_back takes it away again */
-    pass_on(p, true);
+    pass_on(bin, p, true);
 }
 
 /* ---- parcels ---- */
 
-static struct parcel *parcel_take(struct heap *h)
+static struct parcel **parcels_of(struct heap *h, unsigned room)
 {
-    struct parcel *parcel = h->cold.parcels;
+    return room == FEW_BLOCKS ? &h->cold.small : &h->cold.parcels;
+}
 
-    if (!parcel)
-        parcel = atomic_exchange_explicit(&h->cold.parcels_back, NULL, memory_order_acquire);
-    if (parcel)
-        h->cold.parcels = (struct parcel *)parcel->link.next;
-    else if ((parcel = os_meta(sizeof *parcel)) != NULL)
+static void parcel_keep(struct heap *h, struct parcel *parcel)
+{
+    struct parcel **list = parcels_of(h, parcel->room);
+
+    parcel->link.next = (struct block *)*list;
+    *list = parcel;
+}
+
+static struct parcel *parcel_take(struct heap *h, unsigned room)
+{
+    struct parcel **list = parcels_of(h, room), *parcel;
+
+    if (!*list) {
+        struct parcel *back = atomic_exchange_explicit(&h->cold.parcels_back, NULL, memory_order_acquire), *next;
+        for (; back; back = next) {
+            next = (struct parcel *)back->link.next;
+            parcel_keep(h, back);
+        }
+    }
+    if ((parcel = *list) != NULL) {
+        *list = (struct parcel *)parcel->link.next;
+    } else if ((parcel = os_meta(PARCEL_BYTES(room))) != NULL) {
         parcel->home = h;
-    else
+        parcel->room = (uint16_t)room;
+    } else {
         return NULL;
+    }
     parcel->n = parcel->counted = 0;
     return parcel;
 }
@@ -125,6 +162,10 @@ static void parcel_send_home(struct parcel *parcel)
     struct heap *home = parcel->home;
     struct parcel *old = atomic_load_explicit(&home->cold.parcels_back, memory_order_relaxed);
 
+    if (home == heap_self) {
+        parcel_keep(home, parcel);
+        return;
+    }
     do
         parcel->link.next = (struct block *)old;
     while (!atomic_compare_exchange_weak_explicit(&home->cold.parcels_back, &old, parcel, memory_order_release,
@@ -133,21 +174,23 @@ static void parcel_send_home(struct parcel *parcel)
 
 /* ---- giving ---- */
 
-/* A parcel for few blocks would be more than they are: they go alone, and it stays. */
-static unsigned push_singly(struct heap *h, struct heap *to, struct parcel *parcel)
+/* Few blocks go in a parcel for few, and the one in which they were gathered stays. */
+static struct parcel *repack(struct heap *h, struct parcel *parcel)
 {
-    unsigned length = 0;
+    struct parcel *small = parcel->n <= FEW_BLOCKS ? parcel_take(h, FEW_BLOCKS) : NULL;
 
-    for (uint32_t i = 0; i < parcel->n; i++)
-        length = queue_push(to, (uintptr_t)parcel->block[i] | (i < parcel->counted ? WAS_COUNTED : 0), 1);
-    parcel->n = 0;
-    parcel->link.next = (struct block *)h->cold.parcels;
-    h->cold.parcels = parcel;
-    return length;
+    if (!small)
+        return parcel;
+    memcpy(small->block, parcel->block, parcel->n * sizeof *small->block);
+    small->n = parcel->n;
+    small->counted = parcel->counted;
+    parcel_keep(h, parcel);
+    return small;
 }
 
 /* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
- * doesn't come by: its blocks are put back for it.  The batch lets go of the parcel first: a fork in
+ * doesn't come by: its blocks are put back for it.  Of small parcels it is no longer than keeps them in the
+ * processor's caches.  The batch lets go of the parcel first: a fork in
  * between loses blocks, and does not have them twice.  A child can inherit a parcel that nothing had been
  * put into yet: n is 0 then. */
 static void batch_flush(struct heap *h, struct batch *t)
@@ -158,10 +201,11 @@ static void batch_flush(struct heap *h, struct batch *t)
     t->parcel = NULL;
     t->bytes = 0;
     atomic_signal_fence(memory_order_seq_cst);
-    unsigned length = n > FEW ? queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n)
-                              : push_singly(h, t->to, parcel);
+    parcel = repack(h, parcel);
+    unsigned most = parcel->room == FEW_BLOCKS ? QUEUE_FEW : QUEUE_BLOCKS;
+    unsigned length = queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n);
     COUNT(h->slot.thread.remote_batches, 1);
-    if (unlikely(length * bytes > n * QUEUE_BYTES || length > QUEUE_BLOCKS))
+    if (unlikely(length * bytes > n * QUEUE_BYTES || length > most))
         heap_help(t->to);
 }
 
@@ -178,7 +222,7 @@ static hak_cold bool batch_begin(struct heap *h, struct batch *t, struct heap *t
     if (t->parcel)
         batch_flush(h, t);
     t->to = to;
-    return (t->parcel = parcel_take(h)) != NULL;
+    return (t->parcel = parcel_take(h, BATCH_BLOCKS)) != NULL;
 }
 
 /* Heaps lie at most of the multiples of HEAP_ALIGN, or at every second one: all bits of it count. */
@@ -216,7 +260,9 @@ hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool 
     uintptr_t owner = address_owner((uintptr_t)p);
 
     if (unlikely(heap_of_owner(owner) != h)) {
-        pass_on(p, counted);
+        if (!owner)
+            no_block(p);
+        pass_on(bin_of_owner(owner), p, counted);
         return;
     }
     struct bin *b = (struct bin *)owner;
@@ -268,7 +314,8 @@ void queue_walk(struct heap *h)
         for (uint64_t i = t->parcel ? t->parcel->counted : 0; t->parcel && i < t->parcel->n; i++)
             h->slot.row[bin_to_walk(t->parcel->block[i])].walk.batch++;
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
-    for (uintptr_t node = ADDRESS(word); node; node = next_node(node)) {
+    unsigned seen = 0;
+    for (uintptr_t node = ADDRESS(word); node; node = next_of(node, &seen)) {
         struct contents c;
         contents_of(node, &c);
         for (uint64_t i = c.counted; i < c.n; i++)
@@ -291,7 +338,8 @@ void queue_inherit(struct heap *h, uint64_t *inherited)
             parcel_inherit(t->parcel, inherited);
     uint64_t word = atomic_load_explicit(&h->cold.queue, memory_order_acquire);
     struct block *before = NULL;
-    for (uintptr_t node = ADDRESS(word); node; before = LINK(node), node = next_node(node)) {
+    unsigned seen = 0;
+    for (uintptr_t node = ADDRESS(word); node; before = LINK(node), node = next_of(node, &seen)) {
         if (node & IS_PARCEL) {
             parcel_inherit((struct parcel *)(node & ~IS_PARCEL), inherited);
             continue;

@@ -153,6 +153,7 @@ void heap_look(struct heap *h)
 {
     struct hak_orders o = { .epoch = h->cold.epoch, .purge = h->cold.purge, .walk = h->cold.walk };
 
+    heap_seen(h);
     COUNT(h->slot.thread.ticks, 1);
     if (unlikely(hak_tick(&o)))
         apply(h, &o);
@@ -244,7 +245,6 @@ void heap_tick(struct heap *h)
         drain(h);
     heap_visit(h);
     decay();
-    heap_seen(h);
     heap_leave(h);
     errno = saved;
 }

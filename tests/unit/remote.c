@@ -1,6 +1,7 @@
 /* remote.c: blocks that another thread's heap owns: each comes back exactly once, whoever drains, and
  * whatever heap its slab has moved to meanwhile; by threads that come and go, under every kind of knobs,
  * and in interleavings. */
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include "tests/unit/front.h"
 
@@ -216,9 +217,9 @@ static struct heap *thread_begins(void)
 }
 
 /* None of them was seen for a while. */
-static void time_passes(void)
+static void time_passes(unsigned ms)
 {
-    atomic_fetch_add(&core_now_ms, 1000);
+    atomic_fetch_add(&core_now_ms, ms);
 }
 
 static unsigned slabs_in(const struct heap *h, unsigned bin)
@@ -314,7 +315,7 @@ static void test_idle(void)
         if (n % 3)                                      /* more than a quarter of each slab stays in use */
             release(mine[n]);
     other = thread_begins();
-    time_passes();
+    time_passes(1000);
     is(allocs_until_adopted(owner, bin, lent, 100), SIZE_MAX, "a thread that sleeps keeps slabs of which it uses much");
     for (n = 0; n < 100; n++)
         release(lent[n]);
@@ -329,7 +330,7 @@ static void test_idle(void)
     for (n = 0; n < 100; n++)
         release(lent[n]);
     heap_purge();
-    time_passes();
+    time_passes(5000);                                  /* the tick has set the clock back */
     lent_n = allocs_until_adopted(owner, bin, lent, MOST);
     ok(lent_n < MOST, "one that sleeps lends them");
     unsigned foreign = foreign_in_caches(owner, bin);
@@ -369,7 +370,7 @@ static void test_idle(void)
 
 /* ---- blocks of more heaps than there are batches ---- */
 
-enum { OWNERS = 5 * BATCHES, EACH = 50 };
+enum { OWNERS = 5 * BATCHES, EACH = 600 };
 
 static void test_many_owners(void)
 {
@@ -393,7 +394,12 @@ static void test_many_owners(void)
     for (unsigned k = 1; k < EACH; k++)
         for (unsigned i = 0; i < OWNERS; i++)
             release(of[i][k]);
-    ok(os_meta_mapped() - before <= BATCHES * sizeof(struct parcel), "which need no more parcels than there are of them");
+    unsigned longest = 0;
+    for (unsigned i = 0; i < OWNERS; i++)
+        if (queue_length(heap[i]) > longest)
+            longest = queue_length(heap[i]);
+    ok(longest > 30 && longest <= 65, "one by one, and the longest queue holds %u", longest);
+    ok(os_meta_mapped() - before <= OWNERS * 65 * PARCEL_BYTES(FEW_BLOCKS) + MIB, "in parcels for few");
     check(0);
     for (unsigned i = 0; i < OWNERS; i++) {
         heap_self = heap[i];
@@ -490,9 +496,61 @@ static void test_held_at_fork(void)
     heap_free(of_pool);
 }
 
+/* Another thread frees what is no block's start, or a block twice. */
+static long off_by;
+
+static int frees_off(void)
+{
+    block[0] = heap_alloc(64);
+    thread_begins();
+    heap_free((char *)block[0] + off_by);
+    if (off_by == 0)
+        heap_free(block[0]);
+    batches_flush(heap_self);
+    heap_self = owner;
+    drain_mine();
+    heap_purge();
+    return 0;
+}
+
+/* A thread for which there is no memory counts a call with those past their end, and leaves them alone. */
+static int counts_without_memory(void)
+{
+    const size_t failed = offsetof(struct hak_slot_full, thread.failed);
+    struct rlimit none = { 0, 0 };
+
+    alarm(20);
+    heap_past_end = 1;
+    heap_self = (struct heap *)&heap_none;
+    late_free(late_alloc(100, bin_of_tiny(100)));
+    setrlimit(RLIMIT_AS, &none);
+    do {
+        heap_past_end = 0;
+        heap_self = (struct heap *)&heap_none;
+    } while (heap_mine());
+    heap_count(failed);
+    must(heap_is_none(heap_self));
+#ifndef HAK_NO_STATS
+    must(late->slot.thread.failed == 1);
+#endif
+    heap_past_end = 1;
+    void *p = late_alloc(100, bin_of_tiny(100));
+    must(p != NULL);
+    late_free(p);
+    return faults_taken() != 0;
+}
+
 static void test_bad_moments(void)
 {
+    static const uint8_t off[] = { 0, 1, 2, 3, 4, 8, 63 };
+
     test_purged();
+    for (unsigned i = 0; i < sizeof off; i++) {
+        off_by = off[i];
+        is_str(in_child(frees_off), "signal 6", "another thread frees a block's byte %ld%s", off_by,
+               off_by ? "" : " twice");
+    }
+    is_str(in_child(counts_without_memory), "exit 0", "a call is counted that finds no memory for a heap");
     is_str(in_child(flush_empty_parcel), "exit 0", "a parcel that a child inherits empty can be handed over");
     is_str(in_child(frees_what_has_gone), "signal 6", "a block that comes back after its slab: a message");
     test_held_at_fork();
@@ -536,7 +594,7 @@ static void *hands_over(void *arg)
         if (i % 128 == 0)
             heap_help(any_heap(r / 8));
         if (i % 32 == 0)
-            time_passes();
+            time_passes(1000);
     }
     while (n > 0) {
         void *p = atomic_exchange(&box[n % BOXES], mine[n - 1]);
@@ -680,7 +738,7 @@ static void part(int me)
         switch (r % 32) {
         case 0:  another_thread(); break;
         case 1:  heap_tick(heap_self); break;
-        case 6:  time_passes(); break;
+        case 6:  time_passes(1000); break;
         case 2:
         case 3:  drain_mine(); break;
         case 4:
