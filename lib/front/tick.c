@@ -139,7 +139,8 @@ static void decay(void)
     uint32_t now = (uint32_t)(os_now_ns() / 1000000), age = core_decay_ms();
     uint32_t then = atomic_load_explicit(&last, memory_order_relaxed);
 
-    atomic_store_explicit(&core_now_ms, now, memory_order_relaxed);
+    if (atomic_load_explicit(&core_now_ms, memory_order_relaxed) != now)
+        atomic_store_explicit(&core_now_ms, now, memory_order_relaxed);
     if (now - then < age / 4 + 1 ||
         !atomic_compare_exchange_strong_explicit(&last, &then, now, memory_order_relaxed, memory_order_relaxed))
         return;
