@@ -346,7 +346,9 @@ static void test_idle(void)
     is(foreign_in_caches(owner, bin), 0, "what goes back from its caches");
     is(queue_length(other), foreign, "is handed to who has the slab by now");
     check(3 + lent_n);
+#ifndef HAK_NO_STATS
     is(passed_on, foreign, "and counted");
+#endif
     lost = other->hot.bin[bin].l0_n + other->hot.bin[bin].l1_n;
     is_str(in_child(passes_one_on_and_forks), "exit 0", "a child inherits it as free, and counts it once");
 
@@ -383,7 +385,8 @@ static void test_many_owners(void)
             of[i][k] = alloc(16);
     }
     heap_self = owner;
-    heap_tick(owner);                                   /* the next one is far */
+    atomic_store(&epoch, atomic_load(&epoch) / TABLES * TABLES + TABLES + 1);
+    heap_tick(owner);                                   /* by the defaults, so that the next one is far */
     for (unsigned i = 0; i < OWNERS; i++)
         release(of[i][0]);
     unsigned parcels = 0;
