@@ -123,7 +123,7 @@ struct law_base {
 struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
-    struct parcel *parcels, *small;         /* of this heap, empty: for BATCH_BLOCKS, and for few */
+    struct parcel *parcels[2];              /* of this heap, empty: for BATCH_BLOCKS, and for few */
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
@@ -148,7 +148,7 @@ struct heap_cold {
 
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
-    struct parcel *_Atomic parcels_back;    /* parcels of this heap that others have emptied */
+    struct parcel *_Atomic parcels_back[2]; /* likewise, that others have emptied */
 
     /* The arrays of L1.  One that its bin has outgrown waits for another bin: a bin takes at most one of each
      * length, 16, 32, 64 and so on, which makes less than twice the last. */

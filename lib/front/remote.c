@@ -121,14 +121,14 @@ void remote_pass_on(struct heap *h, unsigned bin, void *p)
 
 /* ---- parcels ---- */
 
-static struct parcel **parcels_of(struct heap *h, unsigned room)
+static unsigned kind_of(unsigned room)
 {
-    return room == FEW_BLOCKS ? &h->cold.small : &h->cold.parcels;
+    return room == FEW_BLOCKS;
 }
 
 static void parcel_keep(struct heap *h, struct parcel *parcel)
 {
-    struct parcel **list = parcels_of(h, parcel->room);
+    struct parcel **list = &h->cold.parcels[kind_of(parcel->room)];
 
     parcel->link.next = (struct block *)*list;
     *list = parcel;
@@ -136,16 +136,11 @@ static void parcel_keep(struct heap *h, struct parcel *parcel)
 
 static struct parcel *parcel_take(struct heap *h, unsigned room)
 {
-    struct parcel **list = parcels_of(h, room), *parcel;
+    struct parcel **list = &h->cold.parcels[kind_of(room)], *parcel = *list;
 
-    if (!*list) {
-        struct parcel *back = atomic_exchange_explicit(&h->cold.parcels_back, NULL, memory_order_acquire), *next;
-        for (; back; back = next) {
-            next = (struct parcel *)back->link.next;
-            parcel_keep(h, back);
-        }
-    }
-    if ((parcel = *list) != NULL) {
+    if (!parcel)
+        parcel = atomic_exchange_explicit(&h->cold.parcels_back[kind_of(room)], NULL, memory_order_acquire);
+    if (parcel) {
         *list = (struct parcel *)parcel->link.next;
     } else if ((parcel = os_meta(PARCEL_BYTES(room))) != NULL) {
         parcel->home = h;
@@ -160,7 +155,8 @@ static struct parcel *parcel_take(struct heap *h, unsigned room)
 static void parcel_send_home(struct parcel *parcel)
 {
     struct heap *home = parcel->home;
-    struct parcel *old = atomic_load_explicit(&home->cold.parcels_back, memory_order_relaxed);
+    struct parcel *_Atomic *back = &home->cold.parcels_back[kind_of(parcel->room)];
+    struct parcel *old = atomic_load_explicit(back, memory_order_relaxed);
 
     if (home == heap_self) {
         parcel_keep(home, parcel);
@@ -168,8 +164,7 @@ static void parcel_send_home(struct parcel *parcel)
     }
     do
         parcel->link.next = (struct block *)old;
-    while (!atomic_compare_exchange_weak_explicit(&home->cold.parcels_back, &old, parcel, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(back, &old, parcel, memory_order_release, memory_order_relaxed));
 }
 
 /* ---- giving ---- */
@@ -189,11 +184,11 @@ static struct parcel *repack(struct heap *h, struct parcel *parcel)
 }
 
 /* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
- * doesn't come by: its blocks are put back for it.  Of small parcels it is no longer than keeps them in the
- * processor's caches.  The batch lets go of the parcel first: a fork in
+ * doesn't come by: its blocks are put back for it.  Where blocks of many owners come in turn, queues of small
+ * parcels are kept so short that the processor's caches hold them all (crowded).  The batch lets go of the parcel first: a fork in
  * between loses blocks, and does not have them twice.  A child can inherit a parcel that nothing had been
  * put into yet: n is 0 then. */
-static void batch_flush(struct heap *h, struct batch *t)
+static void batch_flush(struct heap *h, struct batch *t, bool crowded)
 {
     struct parcel *parcel = t->parcel;
     uint64_t n = parcel->n, bytes = t->bytes;
@@ -202,7 +197,7 @@ static void batch_flush(struct heap *h, struct batch *t)
     t->bytes = 0;
     atomic_signal_fence(memory_order_seq_cst);
     parcel = repack(h, parcel);
-    unsigned most = parcel->room == FEW_BLOCKS ? QUEUE_FEW : QUEUE_BLOCKS;
+    unsigned most = crowded && parcel->room == FEW_BLOCKS ? QUEUE_FEW : QUEUE_BLOCKS;
     unsigned length = queue_push(t->to, (uintptr_t)parcel | IS_PARCEL, (unsigned)n);
     COUNT(h->slot.thread.remote_batches, 1);
     if (unlikely(length * bytes > n * QUEUE_BYTES || length > most))
@@ -213,14 +208,14 @@ void batches_flush(struct heap *h)
 {
     for (struct batch *t = h->cold.batch; t < h->cold.batch + BATCHES; t++)
         if (t->parcel)
-            batch_flush(h, t);
+            batch_flush(h, t, false);
 }
 
 /* The batch was another heap's, or is none. */
 static hak_cold bool batch_begin(struct heap *h, struct batch *t, struct heap *to)
 {
     if (t->parcel)
-        batch_flush(h, t);
+        batch_flush(h, t, true);
     t->to = to;
     return (t->parcel = parcel_take(h, BATCH_BLOCKS)) != NULL;
 }
@@ -247,7 +242,7 @@ static void batch_add(struct heap *h, uintptr_t owner, void *p)
     parcel->n++;
     t->bytes += bin_info[bin_of_owner(owner)].size;
     if (unlikely(parcel->n == BATCH_BLOCKS || t->bytes >= BATCH_BYTES))
-        batch_flush(h, t);
+        batch_flush(h, t, false);
 }
 
 /* ---- taking ---- */
