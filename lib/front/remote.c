@@ -66,14 +66,6 @@ static uintptr_t next_node(uintptr_t node)
     return (uintptr_t)LINK(node)->next;
 }
 
-/* For who looks at a queue without emptying it: of a block that is in it twice the ring would never end. */
-static uintptr_t next_of(uintptr_t node, unsigned *seen)
-{
-    if (unlikely(++*seen == 1u << 24))
-        hak_die("free(): block freed twice, or not the start of a block", LINK(node));
-    return next_node(node);
-}
-
 /* The blocks of a node; one that is no parcel is its own. */
 struct contents {
     void *const *block;
@@ -91,14 +83,24 @@ static void contents_of(uintptr_t node, struct contents *c)
         *c = (struct contents){ &c->alone, 1, (node & WAS_COUNTED) != 0, LINK(node) };
 }
 
-void remote_free_now(uintptr_t owner, void *p)
-{
-    queue_push(heap_of_owner(owner), (uintptr_t)p, 1);
-}
-
 static hak_cold _Noreturn void no_block(void *p)
 {
     hak_die("free(): block freed twice, or not the start of a block", p);
+}
+
+void remote_free_now(uintptr_t owner, void *p)
+{
+    if ((uintptr_t)p & (IS_PARCEL | WAS_COUNTED))
+        no_block(p);
+    queue_push(heap_of_owner(owner), (uintptr_t)p, 1);
+}
+
+/* For who looks at a queue without emptying it: of a block that is in it twice the ring would never end. */
+static uintptr_t next_of(uintptr_t node, unsigned *seen)
+{
+    if (unlikely(++*seen == 1u << 24))
+        no_block(LINK(node));
+    return next_node(node);
 }
 
 /* What is written to first must be a block, of that bin; its slab is not ours, but does not go while it is out. */
@@ -106,9 +108,8 @@ static void pass_on(unsigned bin, void *p, bool counted)
 {
     uintptr_t owner = address_owner((uintptr_t)p);
 
-    if (!owner || bin_of_owner(owner) != bin)           /* its slab has gone: it had come back before */
-        no_block(p);
-    if (((uintptr_t)p - (uintptr_t)slab_of(p)->base) % bin_info[bin].size != 0)
+    if (!owner || bin_of_owner(owner) != bin ||         /* its slab has gone: it had come back before */
+        ((uintptr_t)p - (uintptr_t)slab_of(p)->base) % bin_info[bin].size != 0)
         no_block(p);
     queue_push(heap_of_owner(owner), (uintptr_t)p | (counted ? WAS_COUNTED : 0), 1);
 }
@@ -185,9 +186,9 @@ static struct parcel *repack(struct heap *h, struct parcel *parcel)
 
 /* A queue that grows beyond QUEUE_BYTES, taking this batch for an average one, belongs to a thread that
  * doesn't come by: its blocks are put back for it.  Where blocks of many owners come in turn, queues of small
- * parcels are kept so short that the processor's caches hold them all (crowded).  The batch lets go of the parcel first: a fork in
- * between loses blocks, and does not have them twice.  A child can inherit a parcel that nothing had been
- * put into yet: n is 0 then. */
+ * parcels are kept so short that the processor's caches hold them all (crowded).  The batch lets go of the parcel
+ * first: a fork in between loses blocks, and does not have them twice.  A child can inherit a parcel that nothing
+ * had been put into yet: n is 0 then. */
 static void batch_flush(struct heap *h, struct batch *t, bool crowded)
 {
     struct parcel *parcel = t->parcel;
