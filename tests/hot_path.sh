@@ -33,7 +33,7 @@ way=$(code malloc | tr -d : | awk '!to && ($2 == "js" || $2 == "jb") { to = $3 }
 way=${way:-0 40}                                       # not found
 ok "the way of malloc through L1 lies in one cache line (from and to $way)" \
     test $((16#${way% *} / 64)) -eq $((16#${way#* } / 64))
-is "$(code free | grep -A2 -E 'sub[lq]? +\$0x1,\(%' | grep -c ret)" 2 'both ways of free count down and return at their own end'
+is "$(code free | grep -A2 -E 'sub[lq]? +\$0x1,(0x[0-9a-f]+)?\(%' | grep -c ret)" 2 'both ways of free count down and return at their own end'
 like "$(code dlopen | grep -vE 'nop|endbr')" 'jmp +\*' 'dlopen leaves for the real one by a jump'
 unlike "$(code dlopen)" 'call +\*' 'and never calls it'
 

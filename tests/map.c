@@ -72,6 +72,15 @@ static void walk(void)
         bail("the thread has not walked");
 }
 
+static void must_set(const char *knob, uint64_t value)
+{
+    uint64_t generation = seg_set(&s, knob, value);
+    for (int i = 0; i < 5000; i++)
+        free(malloc(8));
+    if (seg_read(&seg_slot_of(&s, getpid())->applied) != generation)
+        bail("the thread has not applied it");
+}
+
 /* Slabs of a bin, by how full they are: below `least`, and above. */
 static void fullness(unsigned bin, unsigned least, unsigned *below, unsigned *above)
 {
@@ -120,6 +129,19 @@ static void test_large(void)
     is(cells_of(&s, kind) - before, 10, "ten of one slab at every fourth one have no mapping of their own");
     is(faults(&s), 0, "the counters agree");
     release(10);
+}
+
+/* What a thread keeps counts as in use, as blocks in its caches do. */
+static void test_kept(void)
+{
+    unsigned kind = HAK_CELL_BIN + s.h->bin_count - 2, before = cells_of(&s, kind);
+    must_set("large.cache", 2);
+    allocate(3, 6 * SLAB);
+    release(3);
+    is(cells_of(&s, kind) - before, 12, "of three large blocks that are freed two are kept");
+    must_set("large.cache", 0);
+    is(cells_of(&s, kind) - before, 0, "and none where large.cache says so");
+    is(faults(&s), 0, "the counters agree");
 }
 
 static void test_fullness(void)
@@ -202,8 +224,10 @@ int main(int argc, char **argv)
         bail("this test is about hakmem alone");
     seg_own(&s);
     is(s.h->map_size, sizeof(superslab), "two bytes a slab");
+    must_set("large.cache", 0);                         /* what is free has no cells */
     test_bins();
     test_large();
+    test_kept();
     test_fullness();
     test_fork();
     test_more_than_cells();

@@ -8,6 +8,7 @@
 #include "lib/core/pool.h"
 #include "lib/front/heap.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 static _Atomic bool started;
@@ -70,6 +71,7 @@ void hak_after_fork(void)
     struct heap *h = heap_self;
     const void *self = heap_is_none(h) ? NULL : &h->slot;
     uint64_t inherited[HAK_ROWS];
+    int saved = errno;                                  /* free may be the first call */
 
     if (!front_is_forked())
         return;
@@ -84,6 +86,7 @@ void hak_after_fork(void)
     pool_count_inherited();
     huge_count_inherited();
     front_fork_sort();
+    errno = saved;
 }
 
 __attribute__((constructor(101))) static void start_early(void)

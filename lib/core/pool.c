@@ -708,15 +708,30 @@ void pool_after_fork(const void *self)
         rebuild_lists();
 }
 
-/* What a thread of the parent had claimed and not yet cut is shown as free. */
-static void map_live(struct superslab *ss)
+/* What a thread of the parent had claimed and not yet cut is in no run. */
+void pool_each_run(void (*see)(const struct slab *slab, void *arg), void *arg)
 {
-    slab_map map = map_read(&ss->free_map);
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        slab_map map = map_read(&ss->free_map);
+        if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
+            continue;
+        for (unsigned s = 0; s < SS_SLABS;) {
+            const struct slab *slab = &ss->slab[s];
+            if (map_has(map, s) || slab->kind == SLAB_FREE) {
+                s++;
+            } else {
+                see(slab, arg);
+                s += slab->run;
+            }
+        }
+    }
+}
 
-    show_all(ss, HAK_CELL_FREE);
-    for (unsigned i = 0; i < SS_SLABS; i++)
-        if (!map_has(map, i) && ss->slab[i].kind != SLAB_FREE)
-            pool_map_fill(&ss->slab[i]);
+static void put_on_map(const struct slab *slab, void *arg)
+{
+    (void)arg;
+    pool_map_fill(slab);
 }
 
 void pool_count_inherited(void)
@@ -727,11 +742,10 @@ void pool_count_inherited(void)
         struct superslab *ss = pool_superslab(i);
         uint32_t state = atomic_load_explicit(&ss->state, memory_order_relaxed);
         live += state == SS_LIVE;
-        if (state == SS_LIVE)
-            map_live(ss);
-        else if (state == SS_LRU)
-            show_all(ss, HAK_CELL_LRU);
+        if (state != SS_GONE)
+            show_all(ss, state == SS_LIVE ? HAK_CELL_FREE : HAK_CELL_LRU);
     }
+    pool_each_run(put_on_map, NULL);
     GLOBAL_ADD(ss_live, live);
     GLOBAL_ADD(ss_lru, lru_count);
     GLOBAL_ADD(ss_created, live + lru_count);

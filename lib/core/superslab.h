@@ -61,6 +61,7 @@ struct slab {
     uint8_t kind;                       /* enum slab_kind; of a run's first slab alone other than SLAB_FREE */
     uint8_t list;                       /* enum slab_list */
     uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
+    uint8_t outgrown;                   /* large: realloc had no room to grow it: its length is not asked for again soon */
 };
 _Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
 

@@ -131,26 +131,17 @@ static void sort_heap(struct heap *h)
 
 /* The bytes of the large and huge blocks that are inherited count as handed out, since those of a
  * block, unlike its class, are known only while it lives. */
-static size_t large_bytes(void)
+static void add_large(const struct slab *slab, void *slabs)
 {
-    size_t slabs = 0;
-
-    for (unsigned i = 0; i < pool_superslabs(); i++) {
-        struct superslab *ss = pool_superslab(i);
-        slab_map map = map_read(&ss->free_map);
-        if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
-            continue;
-        for (unsigned s = 0; s < SS_SLABS; s++)
-            if (!map_has(map, s) && ss->slab[s].kind == SLAB_LARGE)
-                slabs += ss->slab[s].run;
-    }
-    return slabs * SLAB_SIZE;
+    if (slab->kind == SLAB_LARGE)
+        *(size_t *)slabs += slab->run;
 }
 
 void front_fork_sort(void)
 {
     struct heap *mine = heap_self;
     const void *self = heap_is_none(mine) ? NULL : &mine->slot;
+    size_t large = 0;
 
     lock_after_fork(&heaps_lock, self);
     if (lock_after_fork(&late_lock, NULL))
@@ -166,8 +157,14 @@ void front_fork_sort(void)
     mine->cold.has_slot = false;
     heap_ensure_slot(mine);
     heap_begin_slot(mine);
-    COUNT(mine->slot.thread.large_alloc_bytes, large_bytes());
+    pool_each_run(add_large, &large);
+    COUNT(mine->slot.thread.large_alloc_bytes, large * SLAB_SIZE);
     COUNT(mine->slot.thread.huge_alloc_bytes, huge_bytes_in_use());
+}
+
+static void add_blocks(const struct slab *slab, void *inherited)
+{
+    ((uint64_t *)inherited)[slab->bin] += slab->kind == SLAB_BIN ? slab->used : 1;
 }
 
 /* What lives in the child: what is out of the slabs, less what is on its way back and what this thread's
@@ -177,15 +174,7 @@ void front_inherited(uint64_t *inherited)
     struct heap *h = heap_self;
 
     memset(inherited, 0, HAK_ROWS * sizeof *inherited);
-    for (unsigned i = 0; i < pool_superslabs(); i++) {
-        struct superslab *ss = pool_superslab(i);
-        slab_map map = map_read(&ss->free_map);
-        if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE)
-            continue;
-        for (unsigned s = 0; s < SS_SLABS; s++)
-            if (!map_has(map, s) && ss->slab[s].kind != SLAB_FREE)
-                inherited[ss->slab[s].bin] += ss->slab[s].kind == SLAB_BIN ? ss->slab[s].used : 1;
-    }
+    pool_each_run(add_blocks, inherited);
     inherited[HAK_ROW_HUGE] = huge_in_use();
     for (struct heap *e = heap_first(); e; e = e->cold.next_all)
         queue_inherit(e, inherited);

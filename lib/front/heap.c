@@ -30,7 +30,7 @@ void (*front_arm)(struct heap *h) = arm_nothing;
 
 /* 1 in a page that a child of a fork finds zeroed. */
 static _Atomic uint32_t mark_always = 1;
-static _Atomic uint32_t *fork_mark = &mark_always;
+_Atomic uint32_t *heap_fork_mark = &mark_always;
 
 /* Guards the lists of heaps. */
 struct lock heaps_lock = { .name = "heaps" };
@@ -50,10 +50,11 @@ void front_init(void)
 {
     sizes_init();
     hak_my_slot_hook = slot_of_self;
-    _Atomic uint32_t *mark = os_map(os_page, os_page);
-    if (mark && os_wipe_on_fork(mark, os_page)) {
+    char *page = os_map(os_page, os_page);
+    if (page && os_wipe_on_fork(page, os_page)) {
+        _Atomic uint32_t *mark = (_Atomic uint32_t *)(page + os_page / 2);  /* as in struct heap_hot */
         atomic_store_explicit(mark, 1, memory_order_relaxed);
-        fork_mark = mark;
+        heap_fork_mark = mark;
     }
 }
 
@@ -64,54 +65,21 @@ struct heap *heap_first(void)
 
 /* ---- slow paths ---- */
 
-void heap_notice_fork(void)
-{
-    if (unlikely(atomic_load_explicit(fork_mark, memory_order_relaxed) == 0))
-        front_forked();
-}
-
 bool front_is_forked(void)
 {
-    return fork_mark == &mark_always || atomic_load_explicit(fork_mark, memory_order_relaxed) == 0;
+    return heap_fork_mark == &mark_always || atomic_load_explicit(heap_fork_mark, memory_order_relaxed) == 0;
 }
 
 void heap_fork_noticed(void)
 {
-    atomic_store_explicit(fork_mark, 1, memory_order_relaxed);
-}
-
-bool heap_try(struct heap *h)
-{
-    return !atomic_exchange_explicit(&h->cold.held, 1, memory_order_acquire);
-}
-
-void heap_drop(struct heap *h)
-{
-    atomic_store_explicit(&h->cold.held, 0, memory_order_release);
+    atomic_store_explicit(heap_fork_mark, 1, memory_order_relaxed);
 }
 
 /* Another thread is putting blocks back for us; it will not be long, unless it was preempted. */
-static void heap_wait(struct heap *h)
+void heap_wait(struct heap *h)
 {
     for (unsigned tries = 0; !heap_try(h); tries++)
         os_pause(tries);
-}
-
-void heap_enter(struct heap *h)
-{
-    heap_notice_fork();
-    if (h->cold.depth++ == 0 && unlikely(!heap_try(h)))
-        heap_wait(h);
-    if (unlikely(h->cold.away))
-        heap_bring_back(h);
-}
-
-void heap_leave(struct heap *h)
-{
-    if (unlikely(h->cold.forks > NO_FORKS) && h->cold.depth == 1 && !h->cold.away)
-        heap_put_away(h);
-    if (--h->cold.depth == 0)
-        heap_drop(h);
 }
 
 /* ---- birth ---- */

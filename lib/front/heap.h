@@ -48,6 +48,8 @@
 #define BATCH_BLOCKS 61
 #define FEW_BLOCKS   5
 #define BATCH_BYTES  (64 * KIB)
+#define LARGE_KEPT   8                      /* most that large.cache may say */
+#define LARGE_KEPT_SLABS 64
 
 /* Said to alias anything, so that the count after a push is one add to memory, and comes after it: a
  * fork in a signal handler between the two leaves a block that is nowhere, not one that is stale. */
@@ -60,9 +62,13 @@ struct bin {
     cell l0[L0_CAP];
 };
 
+/* Users' large buffers begin where a page does.  A load there waits for what they have just stored, since the
+ * processor compares the lower 12 bits first: neither the countdown nor the head of a bin lies at the beginning of
+ * a page. */
 struct heap_hot {
+    char unused[hak_cacheline];
     int32_t countdown;                      /* frees until the next tick */
-    uint32_t pad[15];
+    uint32_t pad[79];
     struct bin bin[HAK_BINS];               /* all zero, and untouched, before its first use (l1_grow) */
 };
 
@@ -124,6 +130,9 @@ struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
     struct parcel *parcels[2];              /* of this heap, empty: for BATCH_BLOCKS, and for few */
+    struct slab *kept[LARGE_KEPT];          /* large runs that were just freed (large.c) */
+    uint32_t kept_n;
+    bool kept_used;                         /* since the last drain */
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
@@ -333,7 +342,13 @@ void heap_catch_up(void);
 void front_fork_prepare(void);
 void front_fork_parent(void);
 bool front_is_forked(void);
-void heap_notice_fork(void);                        /* calls front_forked where no handler has run */
+hak_inline void heap_notice_fork(void)              /* calls front_forked where no handler has run */
+{
+    extern _Atomic uint32_t *heap_fork_mark;            /* of a word that a child finds zeroed */
+
+    if (unlikely(atomic_load_explicit(heap_fork_mark, memory_order_relaxed) == 0))
+        front_forked();
+}
 void front_fork_child(void);
 void front_inherited(uint64_t *inherited);
 void front_fork_sort(void);

@@ -85,15 +85,45 @@ void remote_pass_on(struct heap *h, unsigned bin, void *p);
 
 /* ---- heap.c ---- */
 
+#define NO_FORKS 1u                                 /* cold.forks: none is under way */
+
+/* While the thread forks: `hot` into `saved`, and back (forked.c). */
+void heap_put_away(struct heap *h);
+void heap_bring_back(struct heap *h);
+
+/* Another thread's heap, if nobody works on it. */
+hak_inline bool heap_try(struct heap *h)
+{
+    return !atomic_exchange_explicit(&h->cold.held, 1, memory_order_acquire);
+}
+
+hak_inline void heap_drop(struct heap *h)
+{
+    atomic_store_explicit(&h->cold.held, 0, memory_order_release);
+}
+
+/* Its own thread's turn, or the one that takes it over. */
+void heap_wait(struct heap *h);
+
 /* Every slow path that touches `cold` starts and ends with these; they nest.  A fork is noticed, and
  * one that happens in between leaves the heap alone in the child.  What a fork under way has put away is back in
  * between (forked.c). */
-void heap_enter(struct heap *h);
-void heap_leave(struct heap *h);
+hak_inline void heap_enter(struct heap *h)
+{
+    heap_notice_fork();
+    if (h->cold.depth++ == 0 && unlikely(!heap_try(h)))
+        heap_wait(h);
+    if (unlikely(h->cold.away))
+        heap_bring_back(h);
+}
 
-/* Another thread's heap, if nobody works on it. */
-bool heap_try(struct heap *h);
-void heap_drop(struct heap *h);
+hak_inline void heap_leave(struct heap *h)
+{
+    if (unlikely(h->cold.forks > NO_FORKS) && h->cold.depth == 1 && !h->cold.away)
+        heap_put_away(h);
+    if (--h->cold.depth == 0)
+        heap_drop(h);
+}
 
 /* Drains the queue of another thread's heap, if that can be had. */
 void heap_help(struct heap *to);
@@ -133,12 +163,6 @@ void heap_forget_l1(struct heap *h);                /* after that: gives up the 
 void heap_fill_offsets(struct heap *h);
 
 /* ---- forked.c ---- */
-
-#define NO_FORKS 1u                                 /* cold.forks: none is under way */
-
-/* While the thread forks: `hot` into `saved`, and back. */
-void heap_put_away(struct heap *h);
-void heap_bring_back(struct heap *h);
 
 void heap_forget_forks(struct heap *h);             /* the thread is in the middle of none; `hot` is where it belongs */
 
@@ -196,6 +220,9 @@ void late_free(void *p);
 bool heap_is_sound(const struct heap *h);
 
 /* ---- large.c ---- */
+
+/* Gives the runs that the heap keeps back to the pool, the oldest first, but for n with so many slabs in all. */
+void large_trim(struct heap *h, unsigned n, unsigned slabs);
 
 /* Frees what has no bin: large, huge or foreign. */
 void large_free(struct heap *h, void *p);

@@ -18,18 +18,97 @@ static bool in_slabs(size_t n, size_t align)
     return n <= LARGE_MAX && align <= SS_SIZE && slabs_of(n ? n : 1) + slabs_of(align) <= SS_SLABS + 1;
 }
 
-static void *take_slabs(struct hak_slot_full *slot, size_t n, size_t align, bool *zero)
-{
-    struct slab *slab = pool_take_aligned(HAK_ROW_LARGE, slabs_of(n ? n : 1), slabs_of(align));
+/* ---- runs that the thread has just freed ----
+ *
+ * A buffer that is made and dropped again and again needs no pool: a heap keeps the last few runs that its thread
+ * freed, the latest last, for requests of exactly their length.  To all that look at blocks they are free, to the
+ * pool they are claimed.  One that is taken leaves the list before it is a block, and one that comes is none by then:
+ * a child that a signal handler forks in between has lost it, or, while the list closes a gap, those behind it. */
 
-    if (!slab)
-        return NULL;
+#define LOOK_EVERY 16                       /* frees, about; of a request that needs no pool */
+
+static struct slab *kept_remove(struct heap_cold *c, unsigned i)
+{
+    struct slab *slab = c->kept[i];
+    unsigned n = c->kept_n;
+
+    c->kept_n = i;
+    if (unlikely(i + 1 < n)) {
+        atomic_signal_fence(memory_order_seq_cst);
+        for (; i + 1 < n; i++)
+            c->kept[i] = c->kept[i + 1];
+        atomic_signal_fence(memory_order_seq_cst);
+        c->kept_n = n - 1;
+    }
+    return slab;
+}
+
+static struct slab *kept_take(struct heap *h, size_t n, size_t align)
+{
+    struct heap_cold *c = &h->cold;
+    unsigned i = n <= LARGE_MAX ? c->kept_n : 0, run = slabs_of(n ? n : 1);
+
+    while (i-- > 0) {
+        struct slab *slab = c->kept[i];
+        if (slab->run != run || ((uintptr_t)slab->base & (align - 1)))
+            continue;
+        kept_remove(c, i);
+        if (unlikely(!c->kept_used))
+            c->kept_used = true;
+        if (unlikely(h->hot.countdown % LOOK_EVERY == 0))
+            heap_look(h);
+        COUNT(h->slot.thread.large_cache_hits, 1);
+        slab->kind = SLAB_LARGE;
+        return slab;
+    }
+    return NULL;
+}
+
+void large_trim(struct heap *h, unsigned n, unsigned slabs)
+{
+    struct heap_cold *c = &h->cold;
+    unsigned kept = 0, sum = 0;
+
+    while (kept < c->kept_n && kept < n && (sum += c->kept[c->kept_n - 1 - kept]->run) <= slabs)
+        kept++;
+    while (c->kept_n > kept)
+        pool_give(kept_remove(c, 0));
+}
+
+static void give_slabs(struct heap *h, struct slab *slab)
+{
+    struct heap_cold *c = &h->cold;
+    unsigned n = (unsigned)c->knobs.large_cache;
+
+    if (n == 0 || slab->run > LARGE_KEPT_SLABS || slab->outgrown) {
+        slab->outgrown = false;
+        pool_give(slab);
+        return;
+    }
+    slab->kind = SLAB_FREE;
+    if (unlikely(slab->clean))
+        slab->clean = false;
+    large_trim(h, n - 1, LARGE_KEPT_SLABS - slab->run);
+    c->kept[c->kept_n] = slab;
+    atomic_signal_fence(memory_order_release);
+    c->kept_n++;
+}
+
+static void *hand_out(struct hak_slot_full *slot, struct slab *slab, size_t n, bool *zero)
+{
     if (zero)
         *zero = slab->clean;
     COUNT(slot->row[HAK_ROW_LARGE].slow_allocs, 1);
     COUNT(slot->thread.large_alloc_bytes, slab->run * SLAB_SIZE);
     sample(slot, HAK_ROW_LARGE, n, slab->run * SLAB_SIZE);
     return slab->base;
+}
+
+static void *take_slabs(struct hak_slot_full *slot, size_t n, size_t align, bool *zero)
+{
+    struct slab *slab = pool_take_aligned(HAK_ROW_LARGE, slabs_of(n ? n : 1), slabs_of(align));
+
+    return slab ? hand_out(slot, slab, n, zero) : NULL;
 }
 
 static void *take_mapping(struct hak_slot_full *slot, size_t n, size_t align, bool *zero)
@@ -53,10 +132,18 @@ static void *take(struct heap *h, size_t n, size_t align, bool *zero)
     return in_slabs(n, align) ? take_slabs(&h->slot, n, align, zero) : take_mapping(&h->slot, n, align, zero);
 }
 
+static __attribute__((noinline)) void *take_anew(struct heap *h, size_t n, size_t align, bool *zero)
+{
+    heap_look(h);
+    void *p = take(h, n, align, zero);
+    if (unlikely(!p) && heap_make_room())
+        p = take(h, n, align, zero);
+    return p;
+}
+
 void *heap_alloc_large(size_t n, size_t align, bool *zero)
 {
     struct heap *h;
-    void *p;
 
     if (unlikely(n > PTRDIFF_MAX || align > PTRDIFF_MAX - n))
         return heap_no_memory();
@@ -65,10 +152,8 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero)
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
         return late_alloc_large(n, align, zero);
     heap_enter(h);
-    heap_look(h);
-    p = take(h, n, align, zero);
-    if (unlikely(!p) && heap_make_room())
-        p = take(h, n, align, zero);
+    struct slab *slab = kept_take(h, n, align);
+    void *p = slab ? hand_out(&h->slot, slab, n, zero) : take_anew(h, n, align, zero);
     heap_leave(h);
     return likely(p != NULL) ? p : heap_no_memory();
 }
@@ -82,13 +167,17 @@ void large_free(struct heap *h, void *p)
     if (slab && slab->kind == SLAB_LARGE && slab->base == p) {
         COUNT(h->slot.row[HAK_ROW_LARGE].slow_frees, 1);
         COUNT(h->slot.thread.large_free_bytes, slab->run * SLAB_SIZE);
-        pool_give(slab);
+        heap_enter(h);
+        give_slabs(h, slab);
+        heap_leave(h);
     } else if (!ss && (bytes = huge_give(p)) != 0) {
         COUNT(h->slot.row[HAK_ROW_HUGE].slow_frees, 1);
         COUNT(h->slot.thread.huge_free_bytes, bytes);
     } else {
         front_foreign(p);
     }
+    if (--h->hot.countdown <= 0)
+        heap_tick(h);
 }
 
 size_t heap_usable(const void *p)
@@ -112,8 +201,15 @@ static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
 {
     unsigned had = slab->run, run = slabs_of(n);
 
-    if ((n <= MID_MAX / 2 && n != had * SLAB_SIZE) || n > LARGE_MAX || !pool_resize(slab, run))
+    if ((n <= MID_MAX / 2 && n != had * SLAB_SIZE) || n > LARGE_MAX)
         return NULL;
+    while (!pool_resize(slab, run)) {
+        if (h->cold.kept_n == 0) {
+            slab->outgrown = true;
+            return NULL;
+        }
+        large_trim(h, 0, 0);                            /* one of them may be in the way */
+    }
     if (run > had)
         COUNT(h->slot.thread.large_alloc_bytes, (run - had) * SLAB_SIZE);
     else

@@ -350,44 +350,37 @@ void queue_inherit(struct heap *h, uint64_t *inherited)
 
 /* ---- free of what is not this thread's ---- */
 
-static hak_cold void free_other_slow(void *p, struct heap *h)
+static hak_cold void free_without_heap(void *p)
 {
     int saved = errno;
 
-    if (heap_is_none(h)) {
-        if (heap_for_free())
-            heap_free(p);
-        else
-            late_free(p);
-    } else {
-        heap_notice_fork();
-        large_free(h, p);
-        if (--h->hot.countdown <= 0)
-            heap_tick(h);
-    }
+    if (heap_for_free())
+        heap_free(p);
+    else
+        late_free(p);
     errno = saved;
 }
 
 void heap_free_other(void *p, struct heap *h)
 {
-    uintptr_t owner = address_owner((uintptr_t)p);
-    int saved = errno;
-
     heap_notice_fork();
     if (unlikely(h != heap_self)) {                     /* a child that has given it up */
         heap_free(p);
-        errno = saved;
         return;
     }
-    if (unlikely(!owner || heap_is_none(h))) {
-        errno = saved;
-        if (p)
-            free_other_slow(p, h);
+    if (unlikely(!p))
+        return;
+    if (unlikely(heap_is_none(h))) {
+        free_without_heap(p);
+        return;
+    }
+    uintptr_t owner = address_owner((uintptr_t)p);
+    if (unlikely(!owner)) {
+        large_free(h, p);
         return;
     }
     COUNT(h->slot.row[bin_of_owner(owner)].remote_frees, 1);
     batch_add(h, owner, p);
     if (--h->hot.countdown <= 0)
         heap_tick(h);
-    errno = saved;
 }

@@ -61,6 +61,7 @@ static void apply(struct heap *h, const struct hak_orders *o)
         apply_to_bin(h, bin);
     if (o->knobs.front_direct)
         sll_drain(h);
+    large_trim(h, (unsigned)o->knobs.large_cache, LARGE_KEPT_SLABS);
     h->hot.countdown = heap_tick_frees(h);
     h->cold.drain_left = (int32_t)o->knobs.sll_drain_interval;
     h->cold.epoch = o->epoch;
@@ -77,6 +78,7 @@ void heap_give_back_caches(struct heap *h)
     sll_drain(h);
     batches_flush(h);
     queue_drain(h);
+    large_trim(h, 0, 0);
     uint64_t bins = h->cold.hot_bins;
     for (unsigned bin; next_bin(&bins, &bin);) {
         l0_flush(h, bin);
@@ -92,6 +94,7 @@ static void give_back_for(struct heap *h)
 {
     sll_drain(h);
     queue_drain(h);
+    large_trim(h, 0, 0);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
@@ -152,8 +155,11 @@ static void decay(void)
 
 void heap_look(struct heap *h)
 {
-    struct hak_orders o = { .epoch = h->cold.epoch, .purge = h->cold.purge, .walk = h->cold.walk };
+    struct hak_orders o;                                /* the knobs in it only where there are new ones */
 
+    o.epoch = h->cold.epoch;
+    o.purge = h->cold.purge;
+    o.walk = h->cold.walk;
     heap_seen(h);
     COUNT(h->slot.thread.ticks, 1);
     if (unlikely(hak_tick(&o)))
@@ -212,6 +218,10 @@ static void idle_l1(struct heap *h, unsigned bin)
 static void idle_trim(struct heap *h)
 {
     uint64_t bins = h->cold.hot_bins;
+
+    if (!h->cold.kept_used)
+        large_trim(h, 0, 0);
+    h->cold.kept_used = false;
 
     for (unsigned bin; next_bin(&bins, &bin);) {
         idle_l1(h, bin);

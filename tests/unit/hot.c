@@ -78,6 +78,10 @@ static void test_pages(void)
     unsigned pages = 0;
     pthread_t thread;
 
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        must(offsetof(struct heap_hot, bin[bin]) % 4096 >= hak_cacheline);
+    is(faults_taken(), 0, "no bin begins where a page does");
+
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);              /* several pages a fault */
     if (pthread_create(&thread, NULL, short_life, &pages) || pthread_join(thread, NULL))
         bail("no thread");

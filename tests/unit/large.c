@@ -1,0 +1,258 @@
+/* large.c: the runs that a thread keeps of the large blocks it frees. */
+#include "tests/unit/front.h"
+
+static struct heap *h;
+
+/* Where everything that a heap keeps has gone back, no slab is claimed. */
+static unsigned claimed(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < pool_superslabs(); i++) {
+        struct superslab *ss = pool_superslab(i);
+        slab_map map = map_read(&ss->free_map);
+        for (unsigned s = 0; s < SS_SLABS && atomic_load(&ss->state) == SS_LIVE; s++)
+            n += !map_has(map, s);
+    }
+    return n;
+}
+
+static void apply_table(unsigned i)
+{
+    atomic_store(&epoch, i + 1);
+    heap_catch_up();
+}
+
+static void give_back(void)
+{
+    heap_enter(h);
+    large_trim(h, 0, 0);
+    heap_leave(h);
+}
+
+static unsigned kept(void)
+{
+    must(heap_is_sound(h));
+    return h->cold.kept_n;
+}
+
+static void test_served(void)
+{
+    char *p = heap_alloc(100 * KIB), *q;
+    bool zero;
+
+    memset(p, 1, 100 * KIB);
+    heap_free(p);
+    is(kept(), 1, "a large block that is freed is kept");
+    is(heap_usable(p), 0, "it is no block");
+    must(claimed() == slabs_of(100 * KIB));
+    q = heap_alloc(90 * KIB);
+    ok(q != p, "a request of another length in slabs gets another one");
+    zero = true;
+    ok(heap_alloc_large(97 * KIB, 1, &zero) == p, "one of its length gets it");
+    is(zero, 0, "which is not zeroed");
+    is(heap_usable(p), slabs_of(100 * KIB) * SLAB_SIZE, "and is a block again");
+#ifndef HAK_NO_STATS
+    is(h->slot.thread.large_cache_hits, 1, "and counted");
+    must(h->slot.row[HAK_ROW_LARGE].slow_allocs == 3 && h->slot.row[HAK_ROW_LARGE].slow_frees == 1);
+    must(h->slot.thread.large_alloc_bytes - h->slot.thread.large_free_bytes ==
+         (slabs_of(97 * KIB) + slabs_of(90 * KIB)) * SLAB_SIZE);
+#endif
+    must(kept() == 0);
+    heap_free(p);
+    heap_free(q);
+    ok(heap_alloc(100 * KIB) == p && heap_alloc(90 * KIB) == q, "of several it is the one that fits");
+    heap_free(q);
+    heap_free(p);
+    for (unsigned i = 0; i < 1000; i++) {
+        char *aligned = heap_alloc_large(100 * KIB, 128 * KIB, NULL);
+        must(((uintptr_t)aligned & (128 * KIB - 1)) == 0);
+        heap_free(aligned);
+        heap_free(heap_alloc(100 * KIB));
+    }
+    is(faults_taken(), 0, "alignments hold");
+    give_back();
+    is(kept() + claimed(), 0, "all goes back to the pool");
+}
+
+static void test_bounds(void)
+{
+    void *p[LARGE_KEPT + 4];
+    const unsigned all = sizeof p / sizeof *p;
+
+    for (unsigned n = 0; n <= LARGE_KEPT; n++) {
+        table[1].large_cache = n;
+        apply_table(1);
+        for (unsigned i = 0; i < all; i++)
+            p[i] = heap_alloc(33 * KIB);
+        for (unsigned i = 0; i < all; i++) {
+            heap_free(p[i]);
+            must(kept() == (i < n ? i + 1 : n));
+        }
+        must(n == 0 || heap_alloc(33 * KIB) == p[all - 1]);
+        if (n)
+            heap_free(p[all - 1]);
+        must(claimed() == n * slabs_of(33 * KIB));
+        apply_table(0);
+    }
+    is(faults_taken(), 0, "at most as many as large.cache says, the latest");
+
+    table[1].large_cache = LARGE_KEPT;
+    apply_table(1);
+    for (unsigned i = 0; i < all; i++)
+        p[i] = heap_alloc(300 * KIB);
+    for (unsigned i = 0; i < all; i++)
+        heap_free(p[i]);
+    is(kept(), 1024 / 304, "of 1 MiB together");
+    heap_free(heap_alloc(MIB));
+    is(kept(), 1, "one of 1 MiB alone");
+    heap_free(heap_alloc(MIB + 1));
+    is(kept(), 1, "and none that is longer");
+    table[2].large_cache = 0;
+    apply_table(2);
+    is(kept() + claimed(), 0, "a knob that is turned down acts at the thread's next look");
+    apply_table(0);
+}
+
+static void frees(unsigned n)
+{
+    while (n-- > 0)
+        heap_free(heap_alloc(8));
+}
+
+static void test_unused(void)
+{
+    const unsigned interval = (unsigned)default_knobs().sll_drain_interval;
+    void *p = heap_alloc(64 * KIB);
+
+    frees(2 * interval);
+    heap_free(p);
+    for (unsigned i = 0; i < 10; i++) {
+        frees(interval - 1);
+        must(heap_alloc(64 * KIB) == p);
+        heap_free(p);
+    }
+    is(faults_taken(), 0, "what serves requests stays");
+    frees(2 * interval);
+    is(kept(), 0, "what serves none between two drains goes back");
+
+    heap_free(heap_alloc(64 * KIB));
+    must(kept() == 1);
+    heap_purge();
+    is(kept(), 0, "a purge gives it back");
+}
+
+/* What realloc has no room for moves on, and leaves what nobody asks for soon. */
+static void test_outgrown(void)
+{
+    char *p, *q, *next;
+
+    must(kept() == 0);
+    q = heap_alloc(64 * KIB);                           /* each from the top down */
+    p = heap_alloc(64 * KIB);
+    must(p + 64 * KIB == q);
+    ok(heap_resize_large(p, 96 * KIB) == NULL, "a block in the way");
+    heap_free(p);
+    is(kept(), 0, "the run that was too short is not kept");
+    p = heap_alloc(64 * KIB);
+    must(p + 64 * KIB == q);
+    heap_free(q);
+    must(kept() == 1);
+    ok(heap_resize_large(p, 128 * KIB) == p, "one that is kept is in nobody's way");
+    is(kept(), 0, "it goes back for that");
+    next = heap_alloc(64 * KIB);
+    heap_free(p);
+    heap_free(next);
+    is(kept(), 2, "a block that grew in place is kept like any other");
+    give_back();
+    must(claimed() == 0);
+}
+
+static void *sleeper(void *stage)
+{
+    _Atomic int *at = stage;
+
+    heap_free(heap_alloc(64 * KIB));
+    atomic_store(at, 1);
+    while (atomic_load(at) != 2)
+        sched_yield();
+    end_of_thread();
+    return NULL;
+}
+
+static void test_sleeper(void)
+{
+    _Atomic int stage = 0;
+    pthread_t thread;
+    struct heap *other = NULL;
+
+    if (pthread_create(&thread, NULL, sleeper, (void *)&stage))
+        bail("no thread");
+    while (atomic_load(&stage) != 1)
+        sched_yield();
+    for (struct heap *e = heap_first(); e; e = e->cold.next_all)
+        if (e != h && e->cold.kept_n)
+            other = e;
+    must(other != NULL);
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&other->cold.ticked_ms, atomic_load(&core_now_ms));
+        heap_enter(h);
+        heap_visit(h);
+        heap_leave(h);
+    }
+    is(other->cold.kept_n, 1, "a thread at work keeps it");
+    atomic_store(&core_now_ms, atomic_load(&core_now_ms) + 1000);
+    for (int i = 0; i < 3; i++) {
+        heap_enter(h);
+        heap_visit(h);
+        heap_leave(h);
+    }
+    is(other->cold.kept_n, 0, "of one that sleeps another thread gives it back");
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+    heap_purge();
+    is(claimed(), 0, "and nothing is lost");
+}
+
+static void test_fork(void)
+{
+    uint64_t counts[HAK_ROWS];
+    void *p = heap_alloc(64 * KIB), *q = heap_alloc(64 * KIB);
+    int status;
+
+    heap_free(p);
+    must(kept() == 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        front_inherited(counts);
+        must(counts[HAK_ROW_LARGE] == 1);
+#ifndef HAK_NO_STATS
+        must(h->slot.thread.large_alloc_bytes == 64 * KIB);
+#endif
+        must(heap_alloc(64 * KIB) == p);
+        heap_free(q);
+        heap_free(p);
+        must(kept() == 2);
+        heap_purge();
+        must(claimed() == 0);
+        _exit(faults_taken() == 0 ? 0 : 1);
+    }
+    must(waitpid(pid, &status, 0) == pid);
+    is(status, 0, "a child has the parent's, and does not inherit it as a block");
+    heap_free(q);
+    give_back();
+}
+
+int main(void)
+{
+    start_front();
+    if (!(h = heap_mine()))
+        bail("no heap");
+    test_served();
+    test_bounds();
+    test_unused();
+    test_outgrown();
+    test_sleeper();
+    test_fork();
+    return tap_done();
+}
