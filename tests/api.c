@@ -117,6 +117,37 @@ static void test_realloc(void)
     free(q);
 }
 
+/* Where it must move, one that grows by less than a quarter gets a quarter more; to more than that, or back, what
+ * is asked for. */
+static void test_realloc_quarter(void)
+{
+    int few = 0, many = 0, lost = 0, moves = 0;
+    for (size_t n = 16; n <= 16000; n += n / 3) {
+        unsigned char *p = malloc(n);
+        size_t had = malloc_usable_size(p);
+        memset(p, 0x21, had);
+        p = realloc(p, had + 1);
+        few += malloc_usable_size(p) < had + had / 4;
+        lost += !all_are(p, 0x21, had);
+        size_t more = malloc_usable_size(p) * 5 / 4;
+        void *q = malloc(more);
+        p = realloc(p, more);
+        many += malloc_usable_size(p) != malloc_usable_size(q);
+        free(p);
+        free(q);
+    }
+    is(lost + few, 0, "a block that grows a little gets room for a quarter more");
+    is(many, 0, "one that grows by a quarter gets what was asked for");
+    void *p = NULL;
+    for (size_t n = 16; n <= 16384; n += 16) {
+        void *q = realloc(p, n);
+        moves += q != p;
+        p = q;
+    }
+    ok(moves <= 31, "a buffer that grows by 16 bytes to 16 KiB moves %d times", moves);
+    free(p);
+}
+
 static void test_realloc_grows_huge(void)
 {
     int lost = 0;
@@ -582,6 +613,8 @@ int main(int argc, char **argv)
     test_zero_sizes_differ();
     test_calloc();
     test_realloc();
+    if (under_hakmem)
+        test_realloc_quarter();
     test_realloc_grows_huge();
     test_realloc_border();
     test_alignments();

@@ -79,6 +79,15 @@ static bool fits(size_t n, size_t size)
     return n <= size && (n >= size / 2 || size <= MIN_ALIGN);
 }
 
+/* One that grows by less than a quarter is likely to grow on: it gets a quarter (as in tcmalloc), so that a buffer
+ * which grows by little each time is not copied each time. */
+static size_t grown(size_t n, size_t size)
+{
+    size_t more = size + size / 4;
+
+    return n > size && n < more && more <= MID_MAX ? more : n;
+}
+
 static hak_cold void *realloc_large(void *p, size_t n)
 {
     size_t size = heap_usable(p);
@@ -102,7 +111,7 @@ void *HAK_API(realloc)(void *p, size_t n)
         return realloc_large(p, n);
     size_t size = bin_info[bin_of_owner(owner)].size;
     if (!fits(n, size))
-        return move(p, n, size);
+        return move(p, grown(n, size), size);
     struct heap *h = heap_self;
     if (likely(h->hot.countdown != 0))                  /* 0: no heap, or a child in which no call has noticed the fork */
         COUNT(h->slot.row[bin_of_owner(owner)].realloc_in_place, 1);
