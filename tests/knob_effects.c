@@ -167,6 +167,20 @@ static void test_huge_cache(void)
     set_everywhere("os.huge_cache", 64);
 }
 
+static void test_large_cache(void)
+{
+    pairs(w, 200000, 1);
+    uint64_t before = counter(w, "large_cache_hits"), claimed = counter(w, "pool_claim") + counter(w, "pool_reuse");
+    pairs(w, 200000, 100);
+    is(counter(w, "large_cache_hits") - before, 100, "a freed large block serves the next hundred");
+    is(counter(w, "pool_claim") + counter(w, "pool_reuse"), claimed, "without the pool");
+    set_everywhere("large.cache", 0);
+    before = counter(w, "large_cache_hits");
+    pairs(w, 200000, 100);
+    is(counter(w, "large_cache_hits"), before, "large.cache=0: none is kept");
+    set_everywhere("large.cache", 4);
+}
+
 static void test_lru(void)
 {
     set_everywhere("pool.lru_max", 4);
@@ -254,6 +268,7 @@ int main(int argc, char **argv)
     test_inline_sll();
     test_no_drain();
     test_huge_cache();
+    test_large_cache();
     test_lru();
     test_decay();
     test_idle();
