@@ -116,6 +116,32 @@ static int use_memory(void)
     return 0;
 }
 
+/* --- children that use large blocks in the handler, and go on with what was interrupted ------------------ */
+
+enum { LARGE = 40000, NESTED = 3 };
+static unsigned char *nested[NESTED], *spare;
+static volatile int nests;
+
+static void nest(void)
+{
+    for (int i = 0; i < NESTED; i++) {
+        if (i == NESTED - 1)
+            free(spare);
+        nested[i] = malloc(LARGE);
+        nested[i][0] = nested[i][LARGE - 1] = (unsigned char)(0xB0 + i);
+    }
+    free(nested[0]);
+    nested[0] = NULL;
+}
+
+static int nested_are_whole(void)
+{
+    for (int i = 0; i < NESTED; i++)
+        if (nested[i] && (nested[i][0] != 0xB0 + i || nested[i][LARGE - 1] != 0xB0 + i))
+            return 0;
+    return 1;
+}
+
 static void on_trap(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *c = context;
@@ -137,6 +163,8 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         is_child = 1;
         bad_children = 0;
         c->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+        if (nests)
+            nest();
         return;
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
@@ -184,6 +212,20 @@ static void tiers(void)
     free(q);
     free(r);
     free(s);
+}
+
+/* What a thread keeps of large blocks is taken, found too short, and has to make room. */
+static void large(void)
+{
+    unsigned char *p[6];
+    for (int i = 0; i < 6; i++) {
+        p[i] = malloc(i % 3 ? LARGE : 90000);
+        p[i][0] = p[i][LARGE - 1] = (unsigned char)i;
+    }
+    for (int i = 0; i < 6; i++) {
+        bad_children += p[i][0] != i || p[i][LARGE - 1] != i;
+        free(p[i]);
+    }
 }
 
 /* The first use of seven bins, of others each of the four times. */
@@ -243,7 +285,7 @@ static void test_children(const char *what, void (*fn)(void), int another, long 
     forks = bad_children = 0;
     stepped(fn, another);
     if (is_child)
-        _exit(bad_children ? 5 : use_memory());
+        _exit(bad_children ? 5 : !nested_are_whole() ? 6 : use_memory());
     ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
     if (!is(bad_children, 0, "every child%s has the memory it needs, and nobody else's",
             goes_on ? " that goes on" : "")) {
@@ -331,6 +373,10 @@ int main(int argc, char **argv)
     test("forty blocks, out of FastCache and into it", some, 0, at_most);
     test("refills and overflows", many, 0, at_most);
     test("the other tiers, realloc and aligned_alloc", tiers, 0, at_most);
+    spare = malloc(LARGE);
+    nests = 1;
+    test("large blocks, of which a child uses some before it goes on", large, 0, at_most);
+    nests = 0;
     test("another thread's blocks", free_of_other, 1, at_most);
     if (with_counters())
         test_requests(at_most);

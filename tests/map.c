@@ -139,6 +139,17 @@ static void test_kept(void)
     allocate(3, 6 * SLAB);
     release(3);
     is(cells_of(&s, kind) - before, 12, "of three large blocks that are freed two are kept");
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct seg mine;
+        int bad = seg_open(&mine, getpid()) != 0 || cells_of(&mine, kind) != cells_of(&s, kind);
+        allocate(2, 6 * SLAB);
+        bad |= cells_of(&mine, kind) != cells_of(&s, kind) || faults(&mine);
+        _exit(bad);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    is(status, 0, "in a child, too, which can use them");
     must_set("large.cache", 0);
     is(cells_of(&s, kind) - before, 0, "and none where large.cache says so");
     is(faults(&s), 0, "the counters agree");

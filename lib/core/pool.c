@@ -100,7 +100,7 @@ static void show_all(const struct superslab *ss, unsigned cell)
 /* How full a run in use is, out of 255; what holds one block is full. */
 static unsigned fullness(const struct slab *slab)
 {
-    return slab->kind == SLAB_LARGE ? 255 : 1 + slab->used * 254u / slab->capacity;
+    return slab->kind == SLAB_BIN ? 1 + slab->used * 254u / slab->capacity : 255;
 }
 
 static unsigned cell_of(const struct slab *slab, unsigned full)
@@ -708,7 +708,7 @@ void pool_after_fork(const void *self)
         rebuild_lists();
 }
 
-/* What a thread of the parent had claimed and not yet cut is in no run. */
+/* What a thread of the parent had claimed and not yet cut is in no run, or in one whose length is not to be seen. */
 void pool_each_run(void (*see)(const struct slab *slab, void *arg), void *arg)
 {
     for (unsigned i = 0; i < pool_superslabs(); i++) {
@@ -722,7 +722,7 @@ void pool_each_run(void (*see)(const struct slab *slab, void *arg), void *arg)
                 s++;
             } else {
                 see(slab, arg);
-                s += slab->run;
+                s += slab->run ? slab->run : 1;
             }
         }
     }

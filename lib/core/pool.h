@@ -50,7 +50,7 @@ void pool_after_fork(const void *self);
 /* There, once the child's counters are in place: adds what it inherited to the gauges and the map. */
 void pool_count_inherited(void);
 
-/* There: calls `see` with every run in use. */
+/* There: calls `see` with every run that is cut, large or kept. */
 void pool_each_run(void (*see)(const struct slab *slab, void *arg), void *arg);
 
 /* Before the first use: pool.per_class and os.thp are read here. */

@@ -14,6 +14,7 @@
  *
  *   run of a bin   the heap in `owner`: only who holds that touches map, used, carved, links
  *   large          nobody: the block's user, who is the only one to name it, frees it
+ *   kept           the heap that keeps it for its next large block (lib/front/large.c); its free_map bit stays 0
  *   free           whoever wins the free_map bit
  *
  * Which blocks of a run are free is a bitmap, not a list through them: giving a block back does not
@@ -37,7 +38,7 @@ struct block {                          /* in an SLL, or alone in a queue, a blo
     struct block *next;
 };
 
-enum slab_kind { SLAB_FREE, SLAB_BIN, SLAB_LARGE };
+enum slab_kind { SLAB_FREE, SLAB_BIN, SLAB_LARGE, SLAB_KEPT };
 enum slab_list { ON_NONE, ON_AVAIL, ON_FULL };
 
 /* The number of a block, and whether there is one, by one multiplication (D. Lemire, O. Kaser, N. Kurz, "Faster

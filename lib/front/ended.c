@@ -58,13 +58,6 @@ void heap_help(struct heap *to)
     heap_drop(to);
 }
 
-static bool is_idle(const struct heap *h)
-{
-    uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
-
-    return (int32_t)(now - atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed)) >= IDLE_MS;
-}
-
 /* Only an ended heap can be walked from outside: `hot` is its thread's. */
 void heap_visit(struct heap *h)
 {
@@ -82,8 +75,6 @@ void heap_visit(struct heap *h)
         if (walks)
             heap_walk(v, h->cold.walk);
     }
-    if (is_idle(v))
-        large_trim(v, 0, 0);
     heap_drop(v);
 }
 
@@ -136,6 +127,20 @@ static struct slab *slab_of_ended(struct heap *h, unsigned bin)
  * and free them as any other thread.  Either is right: a block from a cache is its user's whoever owns the slab,
  * and on the way back to the slab put_all asks whose it is, under the hold of the heap that had to be held to
  * move it. */
+
+static bool is_idle(const struct heap *h)
+{
+    uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
+
+    return (int32_t)(now - atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed)) >= IDLE_MS;
+}
+
+void heaps_trim_idle(void)
+{
+    for (struct heap *e = heap_first(); e; e = e->cold.next_all)
+        if (is_idle(e))
+            large_trim(e, 0);
+}
 
 static struct slab *slab_little_used(const struct heap *h, unsigned bin)
 {

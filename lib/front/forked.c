@@ -164,7 +164,7 @@ void front_fork_sort(void)
 
 static void add_blocks(const struct slab *slab, void *inherited)
 {
-    ((uint64_t *)inherited)[slab->bin] += slab->kind == SLAB_BIN ? slab->used : 1;
+    ((uint64_t *)inherited)[slab->bin] += slab->kind == SLAB_BIN ? slab->used : slab->kind == SLAB_LARGE;
 }
 
 /* What lives in the child: what is out of the slabs, less what is on its way back and what this thread's

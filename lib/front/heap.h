@@ -49,7 +49,6 @@
 #define FEW_BLOCKS   5
 #define BATCH_BYTES  (64 * KIB)
 #define LARGE_KEPT   8                      /* most that large.cache may say */
-#define LARGE_KEPT_SLABS 64
 
 /* Said to alias anything, so that the count after a push is one add to memory, and comes after it: a
  * fork in a signal handler between the two leaves a block that is nowhere, not one that is stale. */
@@ -130,9 +129,9 @@ struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
     struct parcel *parcels[2];              /* of this heap, empty: for BATCH_BLOCKS, and for few */
-    struct slab *kept[LARGE_KEPT];          /* large runs that were just freed (large.c) */
-    uint32_t kept_n;
-    bool kept_used;                         /* since the last drain */
+    uint32_t kept_turn;                     /* the next of `kept` that makes room */
+    uint32_t kept_old;                      /* bit i: kept[i] was there at the last drain */
+    uint32_t kept_hits;                     /* requests that one of them served */
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */
@@ -158,6 +157,9 @@ struct heap_cold {
     /* Written by other threads: the remote queue, an address and in the upper 16 bits how many blocks. */
     _Alignas(2 * hak_cacheline) _Atomic uint64_t queue;
     struct parcel *_Atomic parcels_back[2]; /* likewise, that others have emptied */
+
+    /* Large runs that its thread has just freed (large.c); others empty the cells of one that sleeps. */
+    _Alignas(2 * hak_cacheline) _Atomic uintptr_t kept[LARGE_KEPT];
 
     /* The arrays of L1.  One that its bin has outgrown waits for another bin: a bin takes at most one of each
      * length, 16, 32, 64 and so on, which makes less than twice the last. */

@@ -199,6 +199,15 @@ hak_inline void heap_seen(struct heap *h)
     atomic_store_explicit(&h->cold.ticked_ms, now, memory_order_relaxed);
 }
 
+hak_inline bool heap_was_seen(const struct heap *h)     /* since the clock has moved */
+{
+    return atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed) ==
+        atomic_load_explicit(&core_now_ms, memory_order_relaxed);
+}
+
+/* What threads keep that were not seen for a while goes back to the pool. */
+void heaps_trim_idle(void);
+
 /* Looks after one other heap, the next in turn. */
 void heap_visit(struct heap *h);
 
@@ -221,8 +230,11 @@ bool heap_is_sound(const struct heap *h);
 
 /* ---- large.c ---- */
 
-/* Gives the runs that the heap keeps back to the pool, the oldest first, but for n with so many slabs in all. */
-void large_trim(struct heap *h, unsigned n, unsigned slabs);
+/* Gives large runs that a heap keeps back to the pool: those of the cells from that one on.  By any thread. */
+void large_trim(struct heap *h, unsigned from);
+
+/* At a drain: those that were there at the last one. */
+void large_trim_idle(struct heap *h);
 
 /* Frees what has no bin: large, huge or foreign. */
 void large_free(struct heap *h, void *p);

@@ -21,77 +21,131 @@ static bool in_slabs(size_t n, size_t align)
 /* ---- runs that the thread has just freed ----
  *
  * A buffer that is made and dropped again and again needs no pool: a heap keeps the last few runs that its thread
- * freed, the latest last, for requests of exactly their length.  To all that look at blocks they are free, to the
- * pool they are claimed.  One that is taken leaves the list before it is a block, and one that comes is none by then:
- * a child that a signal handler forks in between has lost it, or, while the list closes a gap, those behind it. */
+ * freed, for requests of exactly their length.  To the pool they are claimed, and no block to all that look at blocks
+ * (SLAB_KEPT).
+ *
+ * A cell is 0, or the address of a run's struct with half its length in the lower bits.  Only the heap's thread
+ * makes it other than 0, by a store (release); anybody makes it 0, by an exchange (acquire), and who finds a run in
+ * what it returns has it.  So nobody needs to hold the heap, and what interrupts the thread, in a child of a fork,
+ * too, loses a run at worst. */
 
-#define LOOK_EVERY 16                       /* frees, about; of a request that needs no pool */
+#define LOOK_EVERY 16                       /* requests that need no pool */
+#define KEPT_SLABS ((unsigned)(MIB / SLAB_SIZE))    /* of all runs that a heap keeps */
+#define HALF_RUN   ((uintptr_t)sizeof(struct slab) - 1)
+_Static_assert(KEPT_SLABS / 2 <= HALF_RUN, "the lower bits have room for half of the longest run");
 
-static struct slab *kept_remove(struct heap_cold *c, unsigned i)
+static uintptr_t kept_word(const struct slab *slab)
 {
-    struct slab *slab = c->kept[i];
-    unsigned n = c->kept_n;
-
-    c->kept_n = i;
-    if (unlikely(i + 1 < n)) {
-        atomic_signal_fence(memory_order_seq_cst);
-        for (; i + 1 < n; i++)
-            c->kept[i] = c->kept[i + 1];
-        atomic_signal_fence(memory_order_seq_cst);
-        c->kept_n = n - 1;
-    }
-    return slab;
+    return (uintptr_t)slab | slab->run / 2;
 }
 
-static struct slab *kept_take(struct heap *h, size_t n, size_t align)
+static uintptr_t kept_read(const struct heap_cold *c, unsigned i)
 {
-    struct heap_cold *c = &h->cold;
-    unsigned i = n <= LARGE_MAX ? c->kept_n : 0, run = slabs_of(n ? n : 1);
+    return atomic_load_explicit(&c->kept[i], memory_order_relaxed);
+}
 
-    while (i-- > 0) {
-        struct slab *slab = c->kept[i];
-        if (slab->run != run || ((uintptr_t)slab->base & (align - 1)))
+/* NULL: it is empty, or somebody was faster. */
+static struct slab *kept_remove(struct heap_cold *c, unsigned i)
+{
+    return (struct slab *)(atomic_exchange_explicit(&c->kept[i], 0, memory_order_acquire) & ~HALF_RUN);
+}
+
+static void kept_drop(struct heap_cold *c, unsigned i)
+{
+    struct slab *slab = kept_read(c, i) ? kept_remove(c, i) : NULL;
+
+    if (slab)
+        pool_give(slab);
+}
+
+static struct slab *kept_take(struct heap_cold *c, size_t n, size_t align)
+{
+    const unsigned run = slabs_of(n ? n : 1);
+
+    for (unsigned i = 0; i < LARGE_KEPT && n <= KEPT_SLABS * SLAB_SIZE; i++) {
+        uintptr_t word = kept_read(c, i);
+        if (!word || (word & HALF_RUN) != run / 2)
             continue;
-        kept_remove(c, i);
-        if (unlikely(!c->kept_used))
-            c->kept_used = true;
-        if (unlikely(h->hot.countdown % LOOK_EVERY == 0))
-            heap_look(h);
-        COUNT(h->slot.thread.large_cache_hits, 1);
-        slab->kind = SLAB_LARGE;
-        return slab;
+        struct slab *slab = kept_remove(c, i);
+        if (!slab)
+            continue;
+        if (likely(slab->run == run && !((uintptr_t)slab->base & (align - 1)))) {
+            slab->kind = SLAB_LARGE;
+            return slab;
+        }
+        pool_give(slab);
     }
     return NULL;
 }
 
-void large_trim(struct heap *h, unsigned n, unsigned slabs)
+static unsigned kept_empty(const struct heap_cold *c, unsigned most, unsigned *slabs)
 {
-    struct heap_cold *c = &h->cold;
-    unsigned kept = 0, sum = 0;
+    unsigned empty = most;
 
-    while (kept < c->kept_n && kept < n && (sum += c->kept[c->kept_n - 1 - kept]->run) <= slabs)
-        kept++;
-    while (c->kept_n > kept)
-        pool_give(kept_remove(c, 0));
+    for (unsigned i = most; i-- > 0;) {
+        uintptr_t word = kept_read(c, i);
+        *slabs += 2 * (unsigned)(word & HALF_RUN);
+        if (!word)
+            empty = i;
+    }
+    return empty;
 }
 
-static void give_slabs(struct heap *h, struct slab *slab)
+/* An empty cell for one more run.  The next in turn make room for it. */
+static unsigned kept_place(struct heap_cold *c, unsigned run)
 {
-    struct heap_cold *c = &h->cold;
-    unsigned n = (unsigned)c->knobs.large_cache;
+    const unsigned most = (unsigned)c->knobs.large_cache;
 
-    if (n == 0 || slab->run > LARGE_KEPT_SLABS || slab->outgrown) {
+    for (;;) {
+        unsigned slabs = run, i = kept_empty(c, most, &slabs);
+        if (likely(i < most && slabs <= KEPT_SLABS))
+            return i;
+        kept_drop(c, c->kept_turn++ % most);
+    }
+}
+
+static void give_slabs(struct heap_cold *c, struct slab *slab)
+{
+    if (c->knobs.large_cache == 0 || slab->run > KEPT_SLABS || slab->outgrown) {
         slab->outgrown = false;
         pool_give(slab);
         return;
     }
-    slab->kind = SLAB_FREE;
+    unsigned i = kept_place(c, slab->run);
+    slab->kind = SLAB_KEPT;
     if (unlikely(slab->clean))
         slab->clean = false;
-    large_trim(h, n - 1, LARGE_KEPT_SLABS - slab->run);
-    c->kept[c->kept_n] = slab;
-    atomic_signal_fence(memory_order_release);
-    c->kept_n++;
+    if (unlikely(c->kept_old >> i & 1))
+        c->kept_old &= ~(1u << i);
+    atomic_store_explicit(&c->kept[i], kept_word(slab), memory_order_release);
+}
+
+void large_trim(struct heap *h, unsigned from)
+{
+    for (unsigned i = from; i < LARGE_KEPT; i++)
+        kept_drop(&h->cold, i);
+}
+
+void large_trim_idle(struct heap *h)
+{
+    struct heap_cold *c = &h->cold;
+
+    for (unsigned i = 0; i < LARGE_KEPT; i++) {
+        if (c->kept_old >> i & 1)
+            kept_drop(c, i);
+        c->kept_old |= (unsigned)(kept_read(c, i) != 0) << i;
+    }
+}
+
+/* Whether one of them lies in the slabs that a block would grow to. */
+static bool kept_in_way(const struct heap_cold *c, const struct slab *slab, unsigned run)
+{
+    for (unsigned i = 0; i < LARGE_KEPT; i++) {
+        uintptr_t other = kept_read(c, i) & ~HALF_RUN;
+        if (other - (uintptr_t)slab < run * sizeof *slab)   /* their structs lie as they do */
+            return true;
+    }
+    return false;
 }
 
 static void *hand_out(struct hak_slot_full *slot, struct slab *slab, size_t n, bool *zero)
@@ -132,13 +186,20 @@ static void *take(struct heap *h, size_t n, size_t align, bool *zero)
     return in_slabs(n, align) ? take_slabs(&h->slot, n, align, zero) : take_mapping(&h->slot, n, align, zero);
 }
 
-static __attribute__((noinline)) void *take_anew(struct heap *h, size_t n, size_t align, bool *zero)
+static void *take_anew(struct heap *h, size_t n, size_t align, bool *zero)
 {
     heap_look(h);
     void *p = take(h, n, align, zero);
     if (unlikely(!p) && heap_make_room())
         p = take(h, n, align, zero);
     return p;
+}
+
+static __attribute__((noinline)) void look(struct heap *h)
+{
+    heap_enter(h);
+    heap_look(h);
+    heap_leave(h);
 }
 
 void *heap_alloc_large(size_t n, size_t align, bool *zero)
@@ -151,9 +212,15 @@ void *heap_alloc_large(size_t n, size_t align, bool *zero)
     h = heap_self;
     if (unlikely(heap_is_none(h)) && !(h = heap_mine()))
         return late_alloc_large(n, align, zero);
+    struct slab *slab = kept_take(&h->cold, n, align);
+    if (likely(slab != NULL)) {
+        COUNT(h->slot.thread.large_cache_hits, 1);
+        if (unlikely(++h->cold.kept_hits % LOOK_EVERY == 0 || !heap_was_seen(h)))
+            look(h);
+        return hand_out(&h->slot, slab, n, zero);
+    }
     heap_enter(h);
-    struct slab *slab = kept_take(h, n, align);
-    void *p = slab ? hand_out(&h->slot, slab, n, zero) : take_anew(h, n, align, zero);
+    void *p = take_anew(h, n, align, zero);
     heap_leave(h);
     return likely(p != NULL) ? p : heap_no_memory();
 }
@@ -167,9 +234,7 @@ void large_free(struct heap *h, void *p)
     if (slab && slab->kind == SLAB_LARGE && slab->base == p) {
         COUNT(h->slot.row[HAK_ROW_LARGE].slow_frees, 1);
         COUNT(h->slot.thread.large_free_bytes, slab->run * SLAB_SIZE);
-        heap_enter(h);
-        give_slabs(h, slab);
-        heap_leave(h);
+        give_slabs(&h->cold, slab);
     } else if (!ss && (bytes = huge_give(p)) != 0) {
         COUNT(h->slot.row[HAK_ROW_HUGE].slow_frees, 1);
         COUNT(h->slot.thread.huge_free_bytes, bytes);
@@ -203,12 +268,14 @@ static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
 
     if ((n <= MID_MAX / 2 && n != had * SLAB_SIZE) || n > LARGE_MAX)
         return NULL;
-    while (!pool_resize(slab, run)) {
-        if (h->cold.kept_n == 0) {
+    if (!pool_resize(slab, run)) {
+        bool in_way = kept_in_way(&h->cold, slab, run);
+        if (in_way)
+            large_trim(h, 0);
+        if (!in_way || !pool_resize(slab, run)) {
             slab->outgrown = true;
             return NULL;
         }
-        large_trim(h, 0, 0);                            /* one of them may be in the way */
     }
     if (run > had)
         COUNT(h->slot.thread.large_alloc_bytes, (run - had) * SLAB_SIZE);

@@ -25,15 +25,32 @@ static void apply_table(unsigned i)
 
 static void give_back(void)
 {
-    heap_enter(h);
-    large_trim(h, 0, 0);
-    heap_leave(h);
+    large_trim(h, 0);
+}
+
+/* Runs that a heap keeps, which are no blocks, and no two the same. */
+static unsigned kept_by(struct heap *heap)
+{
+    unsigned n = 0, slabs = 0;
+
+    for (unsigned i = 0; i < LARGE_KEPT; i++) {
+        struct slab *slab = (struct slab *)(heap->cold.kept[i] & ~(uintptr_t)63);
+        if (!slab)
+            continue;
+        must(slab->kind == SLAB_KEPT && slab->run / 2 == (heap->cold.kept[i] & 63) && heap_usable(slab->base) == 0);
+        for (unsigned k = 0; k < i; k++)
+            must(heap->cold.kept[k] != heap->cold.kept[i]);
+        slabs += slab->run;
+        n++;
+    }
+    must(slabs <= MIB / SLAB_SIZE);
+    return n;
 }
 
 static unsigned kept(void)
 {
     must(heap_is_sound(h));
-    return h->cold.kept_n;
+    return kept_by(h);
 }
 
 static void test_served(void)
@@ -61,6 +78,12 @@ static void test_served(void)
     must(kept() == 0);
     heap_free(p);
     heap_free(q);
+    for (unsigned bit = 32; bit < 63; bit++) {
+        void *long_one = heap_alloc(((size_t)1 << bit) + 100 * KIB);
+        must(long_one != p && long_one != q);
+        heap_free(long_one);
+    }
+    is(faults_taken(), 0, "a request that is longer by a power of two does not");
     ok(heap_alloc(100 * KIB) == p && heap_alloc(90 * KIB) == q, "of several it is the one that fits");
     heap_free(q);
     heap_free(p);
@@ -89,13 +112,11 @@ static void test_bounds(void)
             heap_free(p[i]);
             must(kept() == (i < n ? i + 1 : n));
         }
-        must(n == 0 || heap_alloc(33 * KIB) == p[all - 1]);
-        if (n)
-            heap_free(p[all - 1]);
-        must(claimed() == n * slabs_of(33 * KIB));
+        heap_free(heap_alloc(33 * KIB));
+        must(kept() == n && claimed() == n * slabs_of(33 * KIB));
         apply_table(0);
     }
-    is(faults_taken(), 0, "at most as many as large.cache says, the latest");
+    is(faults_taken(), 0, "at most as many as large.cache says");
 
     table[1].large_cache = LARGE_KEPT;
     apply_table(1);
@@ -133,13 +154,45 @@ static void test_unused(void)
         heap_free(p);
     }
     is(faults_taken(), 0, "what serves requests stays");
+    void *q = heap_alloc(128 * KIB);
+    heap_free(q);
+    must(kept() == 2);
+    for (unsigned i = 0; i < 10; i++) {
+        frees(interval - 1);
+        must(heap_alloc(64 * KIB) == p);
+        heap_free(p);
+    }
+    is(kept(), 1, "what serves none between two drains goes back, whatever others do");
     frees(2 * interval);
-    is(kept(), 0, "what serves none between two drains goes back");
+    is(kept(), 0, "and so does the last");
 
     heap_free(heap_alloc(64 * KIB));
     must(kept() == 1);
     heap_purge();
     is(kept(), 0, "a purge gives it back");
+}
+
+/* A thread that needs neither the pool nor a refill finds out all the same, however many blocks it frees in between,
+ * and counts as one at work. */
+static void test_looks(void)
+{
+    heap_free(heap_alloc(64 * KIB));
+    for (unsigned between = 0; between < 40; between++)
+        for (unsigned phase = 0; phase < 16; phase++) {
+            unsigned n = 0;
+            frees(phase);
+            atomic_fetch_add(&epoch, TABLES);
+            while (h->cold.epoch != atomic_load(&epoch) && n++ < 100) {
+                heap_free(heap_alloc(64 * KIB));
+                frees(between);
+            }
+            must(n <= 17);
+        }
+    is(faults_taken(), 0, "a change is seen within sixteen large blocks");
+    atomic_fetch_add(&core_now_ms, 1000);
+    heap_free(heap_alloc(64 * KIB));
+    ok(heap_was_seen(h), "and a thread that uses them is at work");
+    heap_purge();
 }
 
 /* What realloc has no room for moves on, and leaves what nobody asks for soon. */
@@ -191,27 +244,95 @@ static void test_sleeper(void)
     while (atomic_load(&stage) != 1)
         sched_yield();
     for (struct heap *e = heap_first(); e; e = e->cold.next_all)
-        if (e != h && e->cold.kept_n)
+        if (e != h && kept_by(e))
             other = e;
     must(other != NULL);
-    for (int i = 0; i < 3; i++) {
-        atomic_store(&other->cold.ticked_ms, atomic_load(&core_now_ms));
-        heap_enter(h);
-        heap_visit(h);
-        heap_leave(h);
-    }
-    is(other->cold.kept_n, 1, "a thread at work keeps it");
-    atomic_store(&core_now_ms, atomic_load(&core_now_ms) + 1000);
-    for (int i = 0; i < 3; i++) {
-        heap_enter(h);
-        heap_visit(h);
-        heap_leave(h);
-    }
-    is(other->cold.kept_n, 0, "of one that sleeps another thread gives it back");
+    atomic_store(&other->cold.ticked_ms, atomic_load(&core_now_ms));
+    heaps_trim_idle();
+    is(kept_by(other), 1, "a thread at work keeps it");
+    atomic_fetch_add(&core_now_ms, 1000);
+    heaps_trim_idle();
+    is(kept_by(other), 0, "of one that sleeps another thread gives it back");
     atomic_store(&stage, 2);
     pthread_join(thread, NULL);
     heap_purge();
     is(claimed(), 0, "and nothing is lost");
+}
+
+/* ---- a thread that frees and allocates, while others take what it keeps ---- */
+
+enum { BLOCKS = 8 };
+static void *block[BLOCKS];
+static uint64_t seed;
+static _Atomic bool done;
+
+static void use_blocks(unsigned steps)
+{
+    static const size_t length[] = { 40 * KIB, 64 * KIB, 100 * KIB };
+
+    while (steps-- > 0) {
+        uint64_t r = rnd(&seed);
+        void **b = &block[r % BLOCKS];
+        if (*b) {
+            must(memcmp(*b, b, sizeof *b) == 0);
+            heap_free(*b);
+            *b = NULL;
+        } else {
+            *b = heap_alloc(length[r / BLOCKS % 3]);
+            for (unsigned i = 0; i < BLOCKS; i++)
+                must(&block[i] == b || block[i] != *b);
+            memcpy(*b, b, sizeof *b);
+        }
+    }
+}
+
+static void part(int me)
+{
+    if (me == 0)
+        use_blocks(24);
+    else
+        for (int i = 0; i < 6; i++)
+            large_trim(h, 0);
+}
+
+static void *uses_blocks(void *arg)
+{
+    if (arg) {
+        while (!atomic_load(&done))
+            large_trim(h, 0);
+        return NULL;
+    }
+    heap_self = h;                                      /* whose thread waits meanwhile */
+    use_blocks(200000);
+    heap_self = (struct heap *)&heap_none;
+    atomic_store(&done, true);
+    return NULL;
+}
+
+static void blocks_back(void)
+{
+    for (unsigned i = 0; i < BLOCKS; i++)
+        if (block[i]) {
+            heap_free(block[i]);
+            block[i] = NULL;
+        }
+    heap_purge();
+    must(claimed() == 0);
+}
+
+static void test_taken_meanwhile(void)
+{
+    long rounds = INTERLEAVES ? count_of("HAK_INTERLEAVINGS", 3000, 30000) : 0;
+
+    for (long r = 0; r < rounds; r++) {
+        interleave(2, part, (uint64_t)r);
+        must(kept() <= LARGE_KEPT);
+    }
+    blocks_back();
+    is(faults_taken(), 0, "%ld interleavings: no run twice, none lost", rounds);
+    stress(2, uses_blocks);
+    blocks_back();
+    is(faults_taken(), 0, "two threads: the same");
 }
 
 static void test_fork(void)
@@ -251,8 +372,10 @@ int main(void)
     test_served();
     test_bounds();
     test_unused();
+    test_looks();
     test_outgrown();
     test_sleeper();
+    test_taken_meanwhile();
     test_fork();
     return tap_done();
 }
