@@ -6,6 +6,7 @@
  * block goes to glibc; of any other we know nothing, and guessing corrupts: we die. */
 #include "lib/api/api.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -33,9 +34,12 @@ bool foreign_is_libc(const void *p)
 
 void foreign_free(void *p)
 {
+    int saved = errno;
+
     if (!foreign_is_libc(p))
         hak_die("free(): not a block in use", p);
     __libc_free(p);
+    errno = saved;                                      /* libc's own free keeps it only since 2.33 */
 }
 
 void *foreign_realloc(void *p, size_t n)

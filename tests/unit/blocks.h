@@ -67,6 +67,7 @@ static void add_heap(struct heap *h, struct sums *s)
     }
 }
 
+__attribute__((unused))
 static uint64_t passed_on;              /* free blocks on the way from a cache to their slab */
 
 /* Every heap is sound and keeps its laws; of all blocks so many are out. */
