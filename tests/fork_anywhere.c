@@ -271,6 +271,8 @@ static void stepped(void (*fn)(void), int another)
 {
     if (another)
         run_threads(1, allocate_for_other, NULL);
+    for (int i = 0; i < 5000 && nests; i++)     /* often enough for runs to be kept */
+        free(malloc(LARGE));
     steps = 0;
     TRAP_ON();
     fn();

@@ -169,7 +169,7 @@ static void test_huge_cache(void)
 
 static void test_large_cache(void)
 {
-    pairs(w, 200000, 1);
+    pairs(w, 200000, 5000);
     uint64_t before = counter(w, "large_cache_hits"), claimed = counter(w, "pool_claim") + counter(w, "pool_reuse");
     pairs(w, 200000, 100);
     is(counter(w, "large_cache_hits") - before, 100, "a freed large block serves the next hundred");

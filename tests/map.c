@@ -136,6 +136,8 @@ static void test_kept(void)
 {
     unsigned kind = HAK_CELL_BIN + s.h->bin_count - 2, before = cells_of(&s, kind);
     must_set("large.cache", 2);
+    for (int i = 0; i < 5000; i++)
+        free(malloc(6 * SLAB));
     allocate(3, 6 * SLAB);
     release(3);
     is(cells_of(&s, kind) - before, 12, "of three large blocks that are freed two are kept");

@@ -139,7 +139,7 @@ void heaps_trim_idle(void)
 {
     for (struct heap *e = heap_first(); e; e = e->cold.next_all)
         if (is_idle(e))
-            large_trim(e, 0);
+            large_trim(e);
 }
 
 static struct slab *slab_little_used(const struct heap *h, unsigned bin)

@@ -129,9 +129,11 @@ struct heap_cold {
     struct bin_cold bin[HAK_BINS];
     struct batch batch[BATCHES];
     struct parcel *parcels[2];              /* of this heap, empty: for BATCH_BLOCKS, and for few */
+    uint32_t kept_most;                     /* cells of `kept` in use: as large.cache says, or none */
+    uint32_t kept_none;                     /* slabs of the last run that was freed and not kept */
     uint32_t kept_turn;                     /* the next of `kept` that makes room */
-    uint32_t kept_old;                      /* bit i: kept[i] was there at the last drain */
-    uint32_t kept_hits;                     /* requests that one of them served */
+    uint32_t kept_old;                      /* bit i: kept[i] was there at the last tick */
+    uint32_t kept_hits, kept_seen;          /* requests that one of them served, or would have; up to the last tick */
     union hak_knobs knobs;                  /* what this thread works by */
     uint64_t epoch, purge, walk;            /* the last ones obeyed */
     uint64_t sll_bins;                      /* bit b: bin b's SLL is not empty */

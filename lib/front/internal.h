@@ -230,11 +230,14 @@ bool heap_is_sound(const struct heap *h);
 
 /* ---- large.c ---- */
 
-/* Gives large runs that a heap keeps back to the pool: those of the cells from that one on.  By any thread. */
-void large_trim(struct heap *h, unsigned from);
+/* Gives the large runs that a heap keeps back to the pool.  By any thread. */
+void large_trim(struct heap *h);
 
-/* At a drain: those that were there at the last one. */
-void large_trim_idle(struct heap *h);
+/* At a tick: those that served nobody since the last one go, and where they serve seldom all. */
+void large_tick(struct heap *h);
+
+/* The knobs have changed. */
+void large_apply(struct heap *h);
 
 /* Frees what has no bin: large, huge or foreign. */
 void large_free(struct heap *h, void *p);

@@ -20,8 +20,8 @@ static bool in_slabs(size_t n, size_t align)
 
 /* ---- runs that the thread has just freed ----
  *
- * A buffer that is made and dropped again and again needs no pool: a heap keeps the last few runs that its thread
- * freed, for requests of exactly their length.  To the pool they are claimed, and no block to all that look at blocks
+ * A buffer that is made and dropped again and again needs no pool: where large blocks are often asked for, a heap
+ * keeps the last few runs that its thread freed, for requests of exactly their length.  To the pool they are claimed, and no block to all that look at blocks
  * (SLAB_KEPT).
  *
  * A cell is 0, or the address of a run's struct with half its length in the lower bits.  Only the heap's thread
@@ -30,6 +30,7 @@ static bool in_slabs(size_t n, size_t align)
  * too, loses a run at worst. */
 
 #define LOOK_EVERY 16                       /* requests that need no pool */
+#define OFTEN      8                        /* requests between two ticks that are worth the memory of what is kept */
 #define KEPT_SLABS ((unsigned)(MIB / SLAB_SIZE))    /* of all runs that a heap keeps */
 #define HALF_RUN   ((uintptr_t)sizeof(struct slab) - 1)
 _Static_assert(KEPT_SLABS / 2 <= HALF_RUN, "the lower bits have room for half of the longest run");
@@ -92,10 +93,8 @@ static unsigned kept_empty(const struct heap_cold *c, unsigned most, unsigned *s
 }
 
 /* An empty cell for one more run.  The next in turn make room for it. */
-static unsigned kept_place(struct heap_cold *c, unsigned run)
+static unsigned kept_place(struct heap_cold *c, unsigned run, unsigned most)
 {
-    const unsigned most = (unsigned)c->knobs.large_cache;
-
     for (;;) {
         unsigned slabs = run, i = kept_empty(c, most, &slabs);
         if (likely(i < most && slabs <= KEPT_SLABS))
@@ -106,12 +105,15 @@ static unsigned kept_place(struct heap_cold *c, unsigned run)
 
 static void give_slabs(struct heap_cold *c, struct slab *slab)
 {
-    if (c->knobs.large_cache == 0 || slab->run > KEPT_SLABS || slab->outgrown) {
+    const unsigned most = c->kept_most;
+
+    if (most == 0 || slab->run > KEPT_SLABS || slab->outgrown) {
+        c->kept_none = slab->run;
         slab->outgrown = false;
         pool_give(slab);
         return;
     }
-    unsigned i = kept_place(c, slab->run);
+    unsigned i = kept_place(c, slab->run, most);
     slab->kind = SLAB_KEPT;
     if (unlikely(slab->clean))
         slab->clean = false;
@@ -120,18 +122,26 @@ static void give_slabs(struct heap_cold *c, struct slab *slab)
     atomic_store_explicit(&c->kept[i], kept_word(slab), memory_order_release);
 }
 
-void large_trim(struct heap *h, unsigned from)
+void large_trim(struct heap *h)
 {
-    for (unsigned i = from; i < LARGE_KEPT; i++)
+    for (unsigned i = 0; i < LARGE_KEPT; i++)
         kept_drop(&h->cold, i);
 }
 
-void large_trim_idle(struct heap *h)
+void large_apply(struct heap *h)
+{
+    h->cold.kept_most = 0;
+    large_trim(h);
+}
+
+void large_tick(struct heap *h)
 {
     struct heap_cold *c = &h->cold;
 
+    c->kept_most = c->kept_hits - c->kept_seen >= OFTEN ? (unsigned)c->knobs.large_cache : 0;
+    c->kept_seen = c->kept_hits;
     for (unsigned i = 0; i < LARGE_KEPT; i++) {
-        if (c->kept_old >> i & 1)
+        if (i >= c->kept_most || (c->kept_old >> i & 1))
             kept_drop(c, i);
         c->kept_old |= (unsigned)(kept_read(c, i) != 0) << i;
     }
@@ -188,6 +198,8 @@ static void *take(struct heap *h, size_t n, size_t align, bool *zero)
 
 static void *take_anew(struct heap *h, size_t n, size_t align, bool *zero)
 {
+    if (n <= KEPT_SLABS * SLAB_SIZE && slabs_of(n ? n : 1) == h->cold.kept_none)
+        h->cold.kept_hits++;                            /* it would have been one */
     heap_look(h);
     void *p = take(h, n, align, zero);
     if (unlikely(!p) && heap_make_room())
@@ -271,7 +283,7 @@ static void *resize_slabs(struct heap *h, struct slab *slab, size_t n)
     if (!pool_resize(slab, run)) {
         bool in_way = kept_in_way(&h->cold, slab, run);
         if (in_way)
-            large_trim(h, 0);
+            large_trim(h);
         if (!in_way || !pool_resize(slab, run)) {
             slab->outgrown = true;
             return NULL;

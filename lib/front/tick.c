@@ -61,7 +61,7 @@ static void apply(struct heap *h, const struct hak_orders *o)
         apply_to_bin(h, bin);
     if (o->knobs.front_direct)
         sll_drain(h);
-    large_trim(h, (unsigned)o->knobs.large_cache);
+    large_apply(h);
     h->hot.countdown = heap_tick_frees(h);
     h->cold.drain_left = (int32_t)o->knobs.sll_drain_interval;
     h->cold.epoch = o->epoch;
@@ -78,7 +78,7 @@ void heap_give_back_caches(struct heap *h)
     sll_drain(h);
     batches_flush(h);
     queue_drain(h);
-    large_trim(h, 0);
+    large_trim(h);
     uint64_t bins = h->cold.hot_bins;
     for (unsigned bin; next_bin(&bins, &bin);) {
         l0_flush(h, bin);
@@ -94,7 +94,7 @@ static void give_back_for(struct heap *h)
 {
     sll_drain(h);
     queue_drain(h);
-    large_trim(h, 0);
+    large_trim(h);
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
@@ -220,8 +220,6 @@ static void idle_trim(struct heap *h)
 {
     uint64_t bins = h->cold.hot_bins;
 
-    large_trim_idle(h);
-
     for (unsigned bin; next_bin(&bins, &bin);) {
         idle_l1(h, bin);
         idle_l0(h, bin);
@@ -251,6 +249,7 @@ void heap_tick(struct heap *h)
     h->cold.drain_left -= heap_tick_frees(h);
     h->hot.countdown = heap_tick_frees(h);
     heap_look(h);
+    large_tick(h);
     if (h->cold.drain_left <= 0)
         drain(h);
     heap_visit(h);
