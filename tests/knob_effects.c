@@ -178,7 +178,7 @@ static void test_large_cache(void)
     before = counter(w, "large_cache_hits");
     pairs(w, 200000, 100);
     is(counter(w, "large_cache_hits"), before, "large.cache=0: none is kept");
-    set_everywhere("large.cache", 4);
+    set_everywhere("large.cache", 2);
 }
 
 static void test_lru(void)
