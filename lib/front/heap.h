@@ -19,7 +19,8 @@
  * `hot` is its thread's alone.  `cold` is for whoever holds the heap: the slow paths of its thread do
  * (heap_enter), and any other thread may try to, so that what was freed to a thread that sleeps or has
  * ended goes back to the slabs all the same, and slabs of which it uses little serve others (ended.c).  So a
- * cache may hold blocks of a slab that was its heap's when they came, and is no more.
+ * cache may hold blocks of a slab that was its heap's when they came, and is no more.  Of `cold`, what is called kept
+ * is the thread's without a hold; others empty the cells by an exchange (large.c).
  *
  * A block is in exactly one of: user, L0, L1, SLL, a remote batch, a remote queue, the slab's map, or
  * not carved yet.  Who moves it:

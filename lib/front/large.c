@@ -21,8 +21,8 @@ static bool in_slabs(size_t n, size_t align)
 /* ---- runs that the thread has just freed ----
  *
  * A buffer that is made and dropped again and again needs no pool: where large blocks are often asked for, a heap
- * keeps the last few runs that its thread freed, for requests of exactly their length.  To the pool they are claimed, and no block to all that look at blocks
- * (SLAB_KEPT).
+ * keeps the last few runs that its thread freed, for requests of exactly their length.  To the pool they are claimed,
+ * and no block to all that look at blocks (SLAB_KEPT).
  *
  * A cell is 0, or the address of a run's struct with half its length in the lower bits.  Only the heap's thread
  * makes it other than 0, by a store (release); anybody makes it 0, by an exchange (acquire), and who finds a run in
