@@ -186,6 +186,7 @@ static void cut(struct superslab *ss, struct slab *slab, const struct bin_info *
     slab->magic = magic_of(bin->size);
     slab->capacity = (uint16_t)(slab->run * SLAB_SIZE / bin->size);
     slab->used = slab->carved = 0;
+    slab->still_used = slab->still = 0;
 }
 
 static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row, unsigned run)
@@ -582,18 +583,18 @@ static slab_map dirty_pages(const struct superslab *ss)
     return ~whole_pages(~map_read(&ss->dirty_map));
 }
 
-static size_t purge_run(struct superslab *ss, unsigned first, unsigned run)
+size_t pool_purge_pages(char *from, size_t bytes)
 {
     struct hak_slot_full *slot = hak_my_slot();
-    char *from = ss->base + first * SLAB_SIZE;
     uint64_t start = os_now_ns();
-    bool done = os_purge(from, run * SLAB_SIZE);
+    size_t done = os_purge(from, bytes) ? bytes : 0;
     uint64_t ns = os_now_ns() - start;
 
     hak_hist_add(slot->hist.os_unmap, ns);
     COUNT(slot->thread.os_purge, 1);
-    usdt_os_purge(from, run * SLAB_SIZE, ns);
-    return done ? run * SLAB_SIZE : 0;
+    COUNT(slot->thread.os_purge_bytes, done);
+    usdt_os_purge(from, bytes, ns);
+    return done;
 }
 
 static size_t purge_slabs(struct superslab *ss, slab_map map)
@@ -604,12 +605,11 @@ static size_t purge_slabs(struct superslab *ss, slab_map map)
         slab_map row = 0;
         for (end = first; end < SS_SLABS && map_has(map, end); end++)
             row |= map_of_slab(end);
-        size_t purged = row ? purge_run(ss, first, end - first) : 0;
+        size_t purged = row ? pool_purge_pages(ss->base + first * SLAB_SIZE, (end - first) * SLAB_SIZE) : 0;
         if (purged)
             map_clear(&ss->dirty_map, row);
         bytes += purged;
     }
-    COUNT(hak_my_slot()->thread.os_purge_bytes, bytes);
     hak_trace(HAK_TRACE_OS_PURGE, 0xFFFF, bytes);
     return bytes;
 }

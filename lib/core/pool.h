@@ -33,6 +33,9 @@ void pool_map_fill(const struct slab *slab);
  * holds beyond pool.lru_max.  Bytes given back.  One thread at a time does it, others return 0. */
 size_t pool_purge(uint32_t now_ms, uint32_t age_ms);
 
+/* Gives pages of a run back on which nothing is stored; its owner does that.  Bytes given back: all, or none. */
+size_t pool_purge_pages(char *from, size_t bytes);
+
 /* Unmaps the whole LRU. */
 size_t pool_unmap_empty(void);
 

@@ -63,7 +63,10 @@ struct slab {
     uint8_t list;                       /* enum slab_list */
     uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
     uint8_t outgrown;                   /* large: realloc had no room to grow it: its length is not asked for again soon */
+    uint16_t still_used : 13;           /* of a bin: `used` when it was last looked at for holes (lib/front/holes.c) */
+    uint16_t still : 3;                 /* looks since then that found it so; SLAB_STILL: its holes have no pages */
 };
+#define SLAB_STILL 4
 _Static_assert(sizeof(struct slab) == hak_cacheline, "a slab's struct is one cache line");
 
 hak_inline uint64_t magic_of(unsigned size)

@@ -15,6 +15,8 @@ void avail_remove(struct heap *h, struct slab *slab)
 
     *(slab->prev ? &slab->prev->next : &c->avail) = slab->next;
     *(slab->next ? &slab->next->prev : &c->avail_tail) = slab->prev;
+    if (h->cold.hole_at == slab)
+        h->cold.hole_at = slab->next;
     slab->list = ON_NONE;
 }
 
@@ -198,8 +200,7 @@ static hak_cold _Noreturn void twice(void *p)
     hak_die("free(): block freed twice, or not the start of a block", p);
 }
 
-/* What a block that comes back may bring with it: its slab was full, or is empty now. */
-static hak_cold void slab_turned(struct heap *h, struct slab *slab)
+hak_cold void slab_turned(struct heap *h, struct slab *slab)
 {
     if (slab->list == ON_FULL) {
         full_remove(h, slab);

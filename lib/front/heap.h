@@ -148,6 +148,8 @@ struct heap_cold {
     bool has_slot;                          /* the slot is this process's own */
     bool rebase;                            /* forked: the law bases are to be taken at the next walk */
     struct heap *next_all, *next_ended;
+    struct slab *hole_at;                   /* in `avail`, or NULL: where to go on to look for holes (holes.c) */
+    uint64_t hole_bins;                     /* bit b: and in the runs of bin b then */
     struct heap *visit;                     /* the next one that this thread looks after */
     struct heap *lender;                    /* the next one to look for a slab in (heap_adopt_slab) */
     _Atomic uint32_t ticked_ms;             /* when its thread was last seen, by core_now_ms */

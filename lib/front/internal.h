@@ -33,6 +33,9 @@ hak_inline struct slab *slab_at(struct slab_cursor *c, const void *p)
 /* Gives a block back to its slab, which the heap owns.  Counts nothing. */
 void slabs_put(struct heap *h, struct slab *slab, void *p);
 
+/* What a block that has come back may bring with it: its slab was full, or is empty now. */
+void slab_turned(struct heap *h, struct slab *slab);
+
 /* Gives every block of the SLLs back. */
 void sll_drain(struct heap *h);
 
@@ -227,6 +230,16 @@ void late_free(void *p);
 
 /* Whether the bins and slabs of a heap and their lists are as heap.h and superslab.h say. */
 bool heap_is_sound(const struct heap *h);
+
+/* ---- holes.c ---- */
+
+/* The pages of runs that have stood still on which no block is in use go back to the kernel: each time of so many
+ * runs at most, of whichever heaps; some 3 us each. */
+#define HOLES_A_TIME 512
+void holes_decay(void);
+
+/* The same now, for all runs of h.  Bytes. */
+size_t holes_purge(struct heap *h);
 
 /* ---- large.c ---- */
 

@@ -90,7 +90,7 @@ void heap_give_back_caches(struct heap *h)
 }
 
 /* What can be had of another thread's heap without its thread. */
-static void give_back_for(struct heap *h)
+static size_t give_back_for(struct heap *h)
 {
     sll_drain(h);
     queue_drain(h);
@@ -98,6 +98,7 @@ static void give_back_for(struct heap *h)
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
+    size_t bytes = holes_purge(h);
     if (h->cold.ended) {                                /* L0 and L1 are empty */
         h->cold.bare = os_purge(h, offsetof(struct heap, slot));
         if (h->cold.bare)
@@ -105,6 +106,7 @@ static void give_back_for(struct heap *h)
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
         os_purge(from, (size_t)((char *)(h + 1) - from));
     }
+    return bytes;
 }
 
 size_t heap_purge(void)
@@ -112,20 +114,22 @@ size_t heap_purge(void)
     heap_notice_fork();
     struct heap *h = heap_mine();
     uint32_t now = (uint32_t)(os_now_ns() / 1000000);
+    size_t bytes = 0;
 
     if (h) {
         heap_enter(h);
         heap_give_back_caches(h);
+        bytes += holes_purge(h);
         heap_leave(h);
     }
     for (struct heap *e = heap_first(); e; e = e->cold.next_all) {
         if (e == h || !heap_try(e))
             continue;
         heap_ensure_slot(e);
-        give_back_for(e);
+        bytes += give_back_for(e);
         heap_drop(e);
     }
-    return pool_purge(now, 0) + huge_purge(now, 0);
+    return bytes + pool_purge(now, 0) + huge_purge(now, 0);
 }
 
 size_t heap_make_room(void)
@@ -136,7 +140,7 @@ size_t heap_make_room(void)
 }
 
 /* Every quarter of the decay time, one thread gives old pages back. */
-static void decay(void)
+static void decay(const union hak_knobs *k)
 {
     static _Atomic uint32_t last;
     uint32_t now = (uint32_t)(os_now_ns() / 1000000), age = core_decay_ms();
@@ -148,6 +152,8 @@ static void decay(void)
         !atomic_compare_exchange_strong_explicit(&last, &then, now, memory_order_relaxed, memory_order_relaxed))
         return;
     heaps_trim_idle();
+    if (k->os_purge_holes && !k->os_thp)                /* a hole would split its hugepage */
+        holes_decay();
     pool_purge(now, age);
     huge_purge(now, age);
 }
@@ -253,7 +259,7 @@ void heap_tick(struct heap *h)
     if (h->cold.drain_left <= 0)
         drain(h);
     heap_visit(h);
-    decay();
+    decay(&h->cold.knobs);
     heap_leave(h);
     errno = saved;
 }

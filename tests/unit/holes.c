@@ -1,0 +1,369 @@
+/* holes.c: pages of runs in use on which no block is in use. */
+#include "tests/unit/blocks.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+
+static struct heap *h;
+
+enum { MOST = 1 << 17 };
+static char *block[MOST];
+static unsigned blocks;
+
+/* Every byte of a block says where it is. */
+static void fill(char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = (char)((uintptr_t)(p + i) * 131 >> 4 | 1);
+}
+
+static bool filled(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != (char)((uintptr_t)(p + i) * 131 >> 4 | 1))
+            return false;
+    return true;
+}
+
+static void allocate(size_t size, unsigned n)
+{
+    for (blocks = 0; blocks < n; blocks++)
+        fill(block[blocks] = alloc(size), size);
+}
+
+/* Frees them but for one in `keep`; what the caches hold goes back, too. */
+static void thin_out(unsigned keep)
+{
+    for (unsigned i = 0; i < blocks; i++)
+        if (i % keep) {
+            memcpy(block[i], &block[i], 8);
+            block[i][heap_usable(block[i]) - 1] = 0x5A;
+            release(block[i]);
+            block[i] = NULL;
+        }
+    heap_enter(h);
+    heap_give_back_caches(h);
+    heap_leave(h);
+}
+
+static void free_all(void)
+{
+    for (unsigned i = 0; i < blocks; i++)
+        if (block[i]) {
+            memcpy(block[i], &block[i], 8);
+            block[i][heap_usable(block[i]) - 1] = 0x5A;
+            release(block[i]);
+        }
+    blocks = 0;
+    heap_purge();
+}
+
+static bool is_used(const struct slab *slab, unsigned i)
+{
+    return i < slab->carved && !(slab->map[i / 64] >> i % 64 & 1);
+}
+
+/* Pages of the runs in `avail` of a bin: those that are there, and those on which a block is in use. */
+struct pages {
+    unsigned there, used;
+    bool same;
+};
+
+static struct pages pages_of(struct heap *of, unsigned bin)
+{
+    static unsigned char there[MIB / 4096];
+    struct pages sum = { .same = true };
+
+    for (struct slab *slab = of->cold.bin[bin].avail; slab; slab = slab->next) {
+        const size_t bytes = slab->run * SLAB_SIZE, n = bytes / os_page;
+        bool used[MIB / 4096] = { false };
+        must(n > 0 && mincore(slab->base, bytes, there) == 0);
+        for (unsigned i = 0; i < slab->capacity; i++)
+            for (size_t k = (size_t)i * slab->size / os_page; k <= ((i + 1u) * slab->size - 1) / os_page; k++)
+                used[k] |= is_used(slab, i);
+        for (size_t i = 0; i < n; i++) {
+            sum.there += there[i] & 1;
+            sum.used += used[i];
+            sum.same &= (there[i] & 1) == used[i];
+        }
+    }
+    return sum;
+}
+
+static uint64_t purged(void)
+{
+    return h->slot.thread.os_purge_holes;
+}
+
+static void check_blocks(size_t size)
+{
+    for (unsigned i = 0; i < blocks; i++)
+        must(!block[i] || filled(block[i], size));
+}
+
+/* Every bin, from one block in two to one in hundreds; the last run is not carved to its end. */
+static void test_pages(void)
+{
+    unsigned gone = 0;
+
+    for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+        const size_t size = bin_info[bin].size < MID_MAX ? bin_info[bin].size : MID_MAX;
+        const unsigned a_run = (unsigned)(bin_info[bin].run * SLAB_SIZE / size);
+        for (unsigned keep = 2; keep <= 2 * a_run; keep *= 3) {
+            allocate(size, 4 * a_run + 5 < MOST ? 4 * a_run + 5 : MOST);
+            unsigned used = bin_of_owner(address_owner((uintptr_t)block[0]));
+            thin_out(keep);
+            size_t before = pages_of(h, used).there;
+            heap_enter(h);
+            size_t bytes = holes_purge(h);
+            heap_leave(h);
+            struct pages now = pages_of(h, used);
+            must(now.same && bytes >= (before - now.there) * os_page);
+            gone += before > now.there;
+            heap_enter(h);
+            must(holes_purge(h) == 0);
+            heap_leave(h);
+            check_blocks(size);
+            must(heap_is_sound(h));
+            for (unsigned i = 0; i < blocks; i++)       /* they are used again */
+                if (!block[i])
+                    fill(block[i] = alloc(size), size);
+            check_blocks(size);
+            free_all();
+        }
+    }
+    is(faults_taken(), 0, "of every bin all pages without a block in use go, those with one stay as they are");
+    ok(gone > HAK_BINS, "%u times some went", gone);
+    nothing_left();
+}
+
+static void decays(unsigned n)
+{
+    heap_enter(h);
+    while (n-- > 0)
+        holes_decay();
+    heap_leave(h);
+}
+
+static void test_still(void)
+{
+    const unsigned bin = bin_of_tiny(64);
+
+    allocate(64, 4096);
+    thin_out(512);
+    decays(SLAB_STILL);
+    ok(!pages_of(h, bin).same, "a run that has stood still for less than the decay time keeps its pages");
+    decays(1);
+    ok(pages_of(h, bin).same, "then they go");
+    fill(block[1] = alloc(64), 64);
+    heap_enter(h);
+    heap_give_back_caches(h);
+    heap_leave(h);
+    uint64_t before = purged();
+    (void)before;
+    decays(SLAB_STILL);
+#ifndef HAK_NO_STATS
+    is(purged() - before, 0, "of a run that has changed they stay");
+#endif
+    decays(1);
+#ifndef HAK_NO_STATS
+    ok(purged() > before, "until it stands still again");
+    before = purged();
+#endif
+    decays(2 * SLAB_STILL);
+#ifndef HAK_NO_STATS
+    is(purged() - before, 0, "and nothing is purged twice");
+#endif
+    check_blocks(64);
+    free_all();
+    is(faults_taken(), 0, "nothing of a block is lost");
+}
+
+/* Runs of a bin that have stood still for so many looks, or more. */
+static unsigned still_runs(unsigned bin, unsigned looks)
+{
+    unsigned n = 0;
+
+    for (struct slab *slab = h->cold.bin[bin].avail; slab; slab = slab->next)
+        n += slab->still >= looks;
+    return n;
+}
+
+/* More runs than one call purges, and bins that are used in between. */
+static void test_bounded(void)
+{
+    const unsigned bin = bin_of_tiny(1024);
+    unsigned had = 0, calls = 0;
+
+    allocate(1024, (2 * HOLES_A_TIME + 10) * 64);
+    thin_out(32);
+    const unsigned runs = still_runs(bin, 0);
+    must(runs > 2 * HOLES_A_TIME);
+    while (had < runs && calls++ < 4 * SLAB_STILL) {
+        decays(1);
+        unsigned now = still_runs(bin, SLAB_STILL);
+        must(now - had <= HOLES_A_TIME);
+        had = now;
+    }
+    is(had, runs, "all runs have their turn, %u calls", calls);
+    is(faults_taken(), 0, "at most %d a call", HOLES_A_TIME);
+    ok(pages_of(h, bin).same, "all of them");
+    free_all();
+    nothing_left();
+}
+
+static void *sleeper(void *stage)
+{
+    _Atomic int *at = stage;
+
+    heap_mine();
+    h = heap_self;
+    allocate(64, 4096);
+    thin_out(512);
+    atomic_store(at, 1);
+    while (atomic_load(at) != 2)
+        sched_yield();
+    free_all();
+    end_of_thread();
+    return NULL;
+}
+
+static void test_sleeper(void)
+{
+    _Atomic int stage = 0;
+    pthread_t thread;
+    struct heap *mine = h, *other;
+
+    if (pthread_create(&thread, NULL, sleeper, (void *)&stage))
+        bail("no thread");
+    while (atomic_load(&stage) != 1)
+        sched_yield();
+    other = h;
+    h = mine;
+    must(heap_try(other));
+    decays(3 * SLAB_STILL);
+    ok(!pages_of(other, bin_of_tiny(64)).same, "a heap that is held is left alone");
+    heap_drop(other);
+    decays(SLAB_STILL + 1);
+    ok(pages_of(other, bin_of_tiny(64)).same, "of a thread that sleeps another one gives them back");
+    h = other;
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+    h = mine;
+    is(faults_taken(), 0, "and nothing is lost");
+}
+
+static void test_locked(void)
+{
+    allocate(4672, 64);
+    thin_out(64);
+    const struct slab *slab = slab_of(block[0]);
+    if (mlock(slab->base, slab->run * SLAB_SIZE) != 0) {
+        skip("mlock: %m");
+    } else {
+        heap_enter(h);
+        is((long)holes_purge(h), 0, "locked pages stay, and are not asked for again");
+        must(slab->still == SLAB_STILL);
+        heap_leave(h);
+        munlock(slab->base, slab->run * SLAB_SIZE);
+    }
+    check_blocks(4672);
+    free_all();
+    is(faults_taken(), 0, "with what is in them");
+}
+
+/* ---- while others allocate ---- */
+
+enum { HELD = 4096 };
+static char *held[HELD];
+static uint64_t seed = 1;
+static _Atomic bool done;
+
+static void use_blocks(unsigned steps)
+{
+    while (steps-- > 0) {
+        uint64_t r = rnd(&seed);
+        char **p = &held[r % HELD];
+        if (*p) {
+            release(*p);
+            *p = NULL;
+        } else {
+            *p = alloc((size_t)16 << (r >> 32) % 9);
+        }
+    }
+}
+
+static void *uses_blocks(void *arg)
+{
+    if (arg) {
+        heap_mine();
+        while (!atomic_load(&done)) {
+            heap_enter(heap_self);
+            holes_decay();
+            heap_leave(heap_self);
+            if (heap_try(h)) {
+                holes_purge(h);
+                heap_drop(h);
+            }
+        }
+        end_of_thread();
+        return NULL;
+    }
+    heap_self = h;                                      /* whose thread waits meanwhile */
+    use_blocks(400000);
+    heap_self = (struct heap *)&heap_none;
+    atomic_store(&done, true);
+    return NULL;
+}
+
+static void let_go(void)
+{
+    for (unsigned i = 0; i < HELD; i++)
+        if (held[i])
+            release(held[i]);
+    memset(held, 0, sizeof held);
+    nothing_left();
+}
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    use_blocks(200);
+}
+
+/* A handler that allocates on top of a purge of its own heap. */
+static void test_handler(void)
+{
+    const struct itimerval each = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+
+    signal(SIGALRM, on_alarm);
+    use_blocks(20000);
+    setitimer(ITIMER_REAL, &each, NULL);
+    for (int i = 0; i < 3000; i++) {
+        heap_enter(h);
+        holes_purge(h);
+        heap_leave(h);
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    must(heap_is_sound(h));
+    let_go();
+    is(faults_taken(), 0, "a signal handler that allocates meanwhile: no block is lost");
+}
+
+int main(void)
+{
+    start_front();
+    if (!(h = heap_mine()))
+        bail("no heap");
+    test_pages();
+    test_still();
+    test_bounded();
+    test_sleeper();
+    test_locked();
+    stress(2, uses_blocks);
+    let_go();
+    is(faults_taken(), 0, "two threads: no block is lost");
+    test_handler();
+    return tap_done();
+}
