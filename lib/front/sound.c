@@ -38,6 +38,10 @@ bool heap_is_sound(const struct heap *h)
 {
     static const struct bin unused;
     const bool hot = h == heap_self || h->cold.ended;   /* else it is another thread's */
+    const struct slab *hole = h->cold.hole_at;
+
+    if (hole && (hole->list != ON_AVAIL || atomic_load_explicit(&hole->owner, memory_order_relaxed) != h))
+        return false;
 
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         const struct bin_cold *c = &h->cold.bin[bin];

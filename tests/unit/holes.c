@@ -1,9 +1,9 @@
 /* holes.c: pages of runs in use on which no block is in use. */
 #include "tests/unit/blocks.h"
 
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/time.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 static struct heap *h;
 
@@ -32,30 +32,36 @@ static void allocate(size_t size, unsigned n)
         fill(block[blocks] = alloc(size), size);
 }
 
-/* Frees them but for one in `keep`; what the caches hold goes back, too. */
-static void thin_out(unsigned keep)
+static void drop(unsigned i)
 {
-    for (unsigned i = 0; i < blocks; i++)
-        if (i % keep) {
-            memcpy(block[i], &block[i], 8);
-            block[i][heap_usable(block[i]) - 1] = 0x5A;
-            release(block[i]);
-            block[i] = NULL;
-        }
+    if (!block[i])
+        return;
+    memcpy(block[i], &block[i], 8);                     /* as alloc left it */
+    block[i][heap_usable(block[i]) - 1] = 0x5A;
+    release(block[i]);
+    block[i] = NULL;
+}
+
+static void flush_caches(void)
+{
     heap_enter(h);
     heap_give_back_caches(h);
     heap_leave(h);
 }
 
-static void free_all(void)
+/* Frees them but for one in `keep`. */
+static void thin_out(unsigned keep)
 {
     for (unsigned i = 0; i < blocks; i++)
-        if (block[i]) {
-            memcpy(block[i], &block[i], 8);
-            block[i][heap_usable(block[i]) - 1] = 0x5A;
-            release(block[i]);
-        }
-    blocks = 0;
+        if (i % keep)
+            drop(i);
+    flush_caches();
+}
+
+static void free_all(void)
+{
+    while (blocks > 0)
+        drop(--blocks);
     heap_purge();
 }
 
@@ -157,9 +163,7 @@ static void test_still(void)
     decays(1);
     ok(pages_of(h, bin).same, "then they go");
     fill(block[1] = alloc(64), 64);
-    heap_enter(h);
-    heap_give_back_caches(h);
-    heap_leave(h);
+    flush_caches();
     uint64_t before = purged();
     (void)before;
     decays(SLAB_STILL);
@@ -194,7 +198,7 @@ static unsigned still_runs(unsigned bin, unsigned looks)
 static void test_bounded(void)
 {
     const unsigned bin = bin_of_tiny(1024);
-    unsigned had = 0, calls = 0;
+    unsigned had = 0, calls = 0, stops = 0;
 
     allocate(1024, (2 * HOLES_A_TIME + 10) * 64);
     thin_out(32);
@@ -205,10 +209,22 @@ static void test_bounded(void)
         unsigned now = still_runs(bin, SLAB_STILL);
         must(now - had <= HOLES_A_TIME);
         had = now;
+        if (h->cold.hole_at && h->cold.hole_at->bin == bin)
+            stops++;
     }
     is(had, runs, "all runs have their turn, %u calls", calls);
     is(faults_taken(), 0, "at most %d a call", HOLES_A_TIME);
+    ok(stops >= 2, "which goes on where the last one stopped");
     ok(pages_of(h, bin).same, "all of them");
+
+    for (unsigned i = 0; i < blocks; i++)
+        if (!block[i]) {
+            fill(block[i] = alloc(1024), 1024);
+            must(h->cold.hole_at == NULL || h->cold.hole_at->list == ON_AVAIL);
+            if (i % 10000 == 0)
+                h->cold.hole_at = h->cold.bin[bin].avail;
+        }
+    is(faults_taken(), 0, "nor at a run that is full by now");
     free_all();
     nothing_left();
 }
@@ -326,29 +342,59 @@ static void let_go(void)
     nothing_left();
 }
 
-static void on_alarm(int signal)
+/* ---- a signal handler on top of a purge ---- */
+
+static void (*on_clock)(void);          /* called, once, where the library asks for the time: before a purge, too */
+
+int clock_gettime(clockid_t clock, struct timespec *t)
 {
-    (void)signal;
-    use_blocks(200);
+    void (*act)(void) = on_clock;
+
+    on_clock = NULL;
+    if (act)
+        act();
+    return (int)syscall(SYS_clock_gettime, clock, t);
 }
 
-/* A handler that allocates on top of a purge of its own heap. */
+static unsigned taken;                  /* block[blocks ...] */
+
+static void takes_all(void)
+{
+    for (; taken < 4096; taken++)
+        fill(block[blocks + taken] = alloc(64), 64);
+}
+
+static void frees_all(void)
+{
+    while (blocks > 0)
+        drop(--blocks);
+    flush_caches();
+}
+
+static void purge_under(void (*handler)(void))
+{
+    allocate(64, 4096);
+    thin_out(512);
+    heap_enter(h);
+    on_clock = handler;
+    holes_purge(h);
+    must(on_clock == NULL);
+    heap_leave(h);
+    must(heap_is_sound(h));
+}
+
 static void test_handler(void)
 {
-    const struct itimerval each = { { 0, 300 }, { 0, 300 } }, never = { 0 };
-
-    signal(SIGALRM, on_alarm);
-    use_blocks(20000);
-    setitimer(ITIMER_REAL, &each, NULL);
-    for (int i = 0; i < 3000; i++) {
-        heap_enter(h);
-        holes_purge(h);
-        heap_leave(h);
-    }
-    setitimer(ITIMER_REAL, &never, NULL);
-    must(heap_is_sound(h));
-    let_go();
-    is(faults_taken(), 0, "a signal handler that allocates meanwhile: no block is lost");
+    purge_under(takes_all);
+    is(taken, 4096, "a signal handler on top of a purge allocates");
+    blocks += taken;
+    check_blocks(64);
+    free_all();
+    is(faults_taken(), 0, "none of its blocks is purged");
+    purge_under(frees_all);
+    is(faults_taken(), 0, "and one that frees the last block of a run leaves the lists sound");
+    nothing_left();
+    is(faults_taken(), 0, "no block is lost");
 }
 
 int main(void)
