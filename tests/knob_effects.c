@@ -233,6 +233,44 @@ static void test_decay(void)
     set_everywhere("os.decay_ms", 500);
 }
 
+static void thin_burst(struct worker *worker)
+{
+    for (int i = 0; i < worker->pairs; i++)
+        memset(worker->blocks[i] = malloc(worker->size), i + 1, worker->size);
+    for (int i = 0; i < worker->pairs; i++)
+        if (i % 16)
+            free(worker->blocks[i]);
+}
+
+static void test_purge_holes(void)
+{
+    enum { SIZE = 3000, BLOCKS = 8000 };
+    int wrong = 0;
+
+    set_everywhere("os.purge_holes", 0);
+    set_everywhere("os.decay_ms", 10);
+    uint64_t purged = counter(w, "os_purge_holes");
+    w->size = SIZE;
+    w->pairs = BLOCKS;
+    tell(w, thin_burst);
+    for (int i = 0; i < 20; i++) {
+        pairs(w, 64, 2048);
+        usleep(5000);
+    }
+    is(counter(w, "os_purge_holes") - purged, 0, "os.purge_holes=0: one block in 16 keeps the pages of them all");
+    long before = rss_kib();
+    set_everywhere("os.purge_holes", 1);
+    ok(falls_below(before - 15 * 1024), "1: those without a block go back");
+    for (int i = 0; i < BLOCKS; i += 16) {
+        const unsigned char *p = w->blocks[i];
+        for (int k = 0; k < SIZE; k++)
+            wrong += p[k] != (unsigned char)(i + 1);
+        free(w->blocks[i]);
+    }
+    is(wrong, 0, "and what is in use stays");
+    set_everywhere("os.decay_ms", 500);
+}
+
 static void thousand(struct worker *me)
 {
     for (int i = 0; i < 1000; i++)
@@ -271,6 +309,7 @@ int main(int argc, char **argv)
     test_large_cache();
     test_lru();
     test_decay();
+    test_purge_holes();
     test_idle();
     end_workers();
     return tap_done();
