@@ -94,15 +94,28 @@ def run(row, allocator, seconds, **more):
 rows = [parse("a full 1 fixed_size 1"), parse("b full 1 fixed_size 2")]
 runs = [run("a", "hakmem", s) for s in (9.0, 1.0, 2.0)] + [run("a", "glibc", 4.0), run("a", "jemalloc", 8.0)]
 runs += [run("b", "hakmem", 8.0), run("b", "jemalloc", 4.0)] + [run("b", "glibc", 1.0, wrong="x")]
+def rounds(row, allocator, *seconds):
+    return [run(row, allocator, s, round=n) for n, s in enumerate(seconds)]
 summary = report.summarise(runs, "median")
 table = report.compare(summary, rows, ["hakmem", "glibc"], "time")
 for row, best, ratios in table:
     print(row.name, best, ratios)
 print(report.means(table, ["hakmem", "glibc"]))
 print(report.spread([1.0, 2.0, 3.0, 4.0, 5.0]))
+# A machine that is four times as slow in some rounds, of which glibc has one more that was disturbed.
+runs = rounds("a", "hakmem", 4.0, 1.0, 4.0, 4.0, 9.0) + rounds("a", "glibc", 16.0, 4.0, 4.0, 16.0)
+for stat in "paired", "median", "min":
+    cells = report.summarise(runs, stat)["a"]
+    print(stat, *(f"{cells[a]['seconds']['value']:.3f}" for a in ("hakmem", "glibc")), int(cells["glibc"]["peak_kib"]["value"]))
+alone = report.summarise(rounds("a", "hakmem", 3.0, 1.0, 2.0), "paired")["a"]["hakmem"]["seconds"]
+print(alone["value"], alone["n"])
 END
 )" "a (4.0, 'glibc') {'hakmem': 0.5, 'glibc': 1.0}
 b (4.0, 'jemalloc') {'hakmem': 2.0, 'glibc': None}
 {'hakmem': 1.0, 'glibc': 1.0}
-0.6666666666666666" 'medians, the best peer that was right, ratios, means, spread'
+0.6666666666666666
+paired 3.000 12.000 20480
+median 4.000 10.000 20480
+min 1.000 4.000 20480
+2.0 3" 'medians, the best peer that was right, ratios, means, spread'
 done_testing

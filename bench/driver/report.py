@@ -9,6 +9,7 @@ import subprocess
 from .allocators import PEERS
 
 METRICS = {"time": "seconds", "cpu": "cpu", "rss": "peak_kib"}
+TIMES = {"seconds", "cpu"}
 BIG_KIB = 10 << 10      # memory is compared on rows in which the best peer needs this much
 
 
@@ -20,24 +21,45 @@ def spread(values):
     return (high - low) / middle if middle else 0.0
 
 
+def columns(runs, figure):
+    """{allocator: [figure, ...]}, one a round."""
+    return {allocator: [run["figures"][figure] for run in done] for allocator, done in runs.items()}
+
+
+def paired_columns(runs, figure):
+    """The same, as if all rounds had taken as long as the one in the middle.  The allocators of a round run one
+    after the other: how fast the machine is then, or whether two of its CPUs share a cache, holds for all of
+    them, and is divided out by their geometric mean.  Rounds that lack one are left out."""
+    rounds = {}
+    for allocator, done in runs.items():
+        for run in done:
+            rounds.setdefault(run["round"], {})[allocator] = run["figures"][figure]
+    levels = {number: geomean(took.values()) for number, took in rounds.items()
+              if len(took) == len(runs) and all(took.values())}
+    if not levels:
+        return columns(runs, figure)
+    middle = statistics.median(levels.values())
+    return {allocator: [rounds[number][allocator] / level * middle for number, level in levels.items()]
+            for allocator in runs}
+
+
 def summarise(runs, stat):
     """{row: {allocator: {figure: {"value": …, "spread": …}}}} of the runs that went right; a row and
-    allocator with any wrong run is None."""
+    allocator with any wrong run is None.  `stat`, of the rounds: "median" or "min", or "paired", the median of
+    paired_columns for times and of columns for the rest."""
     choose = min if stat == "min" else statistics.median
     cells = {}
     for run in runs:
         cells.setdefault(run["row"], {}).setdefault(run["allocator"], []).append(run)
     summary = {}
     for row, by_allocator in cells.items():
-        summary[row] = {}
-        for allocator, done in by_allocator.items():
-            if any("wrong" in run for run in done):
-                summary[row][allocator] = None
-                continue
-            figures = [k for k, v in done[0]["figures"].items() if isinstance(v, (int, float))]
-            columns = {f: [run["figures"][f] for run in done] for f in figures}
-            summary[row][allocator] = {f: {"value": choose(v), "spread": spread(v), "n": len(v)}
-                                       for f, v in columns.items()}
+        right = {a: done for a, done in by_allocator.items() if not any("wrong" in run for run in done)}
+        summary[row] = {a: {} if a in right else None for a in by_allocator}
+        some = next(iter(right.values()), [{"figures": {}}])
+        for figure in (k for k, v in some[0]["figures"].items() if isinstance(v, (int, float))):
+            of = paired_columns if stat == "paired" and figure in TIMES else columns
+            for allocator, v in of(right, figure).items():
+                summary[row][allocator][figure] = {"value": choose(v), "spread": spread(v), "n": len(v)}
     return summary
 
 
