@@ -233,10 +233,11 @@ bool heap_is_sound(const struct heap *h);
 
 /* ---- holes.c ---- */
 
-/* The pages of runs that have stood still on which no block is in use go back to the kernel: each time of so many
- * runs at most, of whichever heaps; some 3 us each. */
-#define HOLES_A_TIME 512
-void holes_decay(void);
+/* The pages of runs that have stood still on which no block is in use go back to the kernel: of so many runs at most
+ * for each millisecond that has passed, of whichever heaps, but not for more than so many at a time. */
+#define HOLES_A_MS   4
+#define HOLES_MS_MAX 128
+void holes_decay(uint32_t ms);
 
 /* The same now, for all runs of h.  Bytes. */
 size_t holes_purge(struct heap *h);

@@ -153,7 +153,7 @@ static void decay(const union hak_knobs *k)
         return;
     heaps_trim_idle();
     if (k->os_purge_holes && !k->os_thp)                /* a hole would split its hugepage */
-        holes_decay();
+        holes_decay(now - then);
     pool_purge(now, age);
     huge_purge(now, age);
 }

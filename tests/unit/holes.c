@@ -148,7 +148,7 @@ static void decays(unsigned n)
 {
     heap_enter(h);
     while (n-- > 0)
-        holes_decay();
+        holes_decay(1000);
     heap_leave(h);
 }
 
@@ -194,29 +194,39 @@ static unsigned still_runs(unsigned bin, unsigned looks)
     return n;
 }
 
-/* More runs than one call purges, and bins that are used in between. */
-static void test_bounded(void)
+/* More runs than one call purges, so many ms after the last. */
+static void all_in_turn(unsigned ms, unsigned n)
 {
-    const unsigned bin = bin_of_tiny(1024);
+    const unsigned bin = bin_of_tiny(1024), most = HOLES_A_MS * (ms < HOLES_MS_MAX ? ms : HOLES_MS_MAX);
     unsigned had = 0, calls = 0, stops = 0;
 
-    allocate(1024, (2 * HOLES_A_TIME + 10) * 64);
+    allocate(1024, n * 64);
     thin_out(32);
     const unsigned runs = still_runs(bin, 0);
-    must(runs > 2 * HOLES_A_TIME);
-    while (had < runs && calls++ < 4 * SLAB_STILL) {
-        decays(1);
+    must(runs > 2 * most);
+    while (had < runs && calls++ < 100) {
+        heap_enter(h);
+        holes_decay(ms);
+        heap_leave(h);
         unsigned now = still_runs(bin, SLAB_STILL);
-        must(now - had <= HOLES_A_TIME);
+        must(now - had <= most);
         had = now;
         if (h->cold.hole_at && h->cold.hole_at->bin == bin)
             stops++;
     }
-    is(had, runs, "all runs have their turn, %u calls", calls);
-    is(faults_taken(), 0, "at most %d a call", HOLES_A_TIME);
+    is(had, runs, "%u ms: all %u runs have their turn, in %u calls", ms, runs, calls);
+    is(faults_taken(), 0, "at most %u a call", most);
     ok(stops >= 2, "which goes on where the last one stopped");
     ok(pages_of(h, bin).same, "all of them");
+}
 
+static void test_bounded(void)
+{
+    const unsigned bin = bin_of_tiny(1024);
+
+    all_in_turn(10, 90);
+    free_all();
+    all_in_turn(1000, 2 * HOLES_A_MS * HOLES_MS_MAX + 10);
     for (unsigned i = 0; i < blocks; i++)
         if (!block[i]) {
             fill(block[i] = alloc(1024), 1024);
@@ -316,7 +326,7 @@ static void *uses_blocks(void *arg)
         heap_mine();
         while (!atomic_load(&done)) {
             heap_enter(heap_self);
-            holes_decay();
+            holes_decay(1000);
             heap_leave(heap_self);
             if (heap_try(h)) {
                 holes_purge(h);
