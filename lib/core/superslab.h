@@ -61,7 +61,8 @@ struct slab {
     uint8_t run;                        /* slabs in the run */
     uint8_t kind;                       /* enum slab_kind; of a run's first slab alone other than SLAB_FREE */
     uint8_t list;                       /* enum slab_list */
-    uint8_t clean;                      /* the run was never touched when it was taken: all zeroes */
+    uint8_t clean;                      /* the run was never touched when it was taken: all zeroes; of a bin: and beyond
+                                         * `carved` still is */
     uint8_t outgrown;                   /* large: realloc had no room to grow it: its length is not asked for again soon */
     uint16_t still_used : 13;           /* of a bin: `used` when it was last looked at for holes (lib/front/holes.c) */
     uint16_t still : 3;                 /* looks since then that found it so; SLAB_STILL: its holes have no pages */

@@ -159,6 +159,7 @@ unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
         if (slab->used == 0 && n)
             h->cold.bin[bin].empties--;
         slab->used = (uint16_t)(slab->used + n);
+        slab->still = 0;
         left -= n;
         if (unlikely(left == want))                     /* nothing came, of a slab with blocks to give */
             slab_lost(h, slab);
@@ -182,12 +183,19 @@ static void slab_release(struct heap *h, struct slab *slab)
     pool_give(slab);
 }
 
+void slab_release_empty(struct heap *h, struct slab *slab)
+{
+    h->cold.bin[slab->bin].empties--;
+    slab_release(h, slab);
+}
+
 static hak_cold void slab_emptied(struct heap *h, struct slab *slab)
 {
     struct bin_cold *c = &h->cold.bin[slab->bin];
 
     memset(slab->map, 0, (slab->carved + 63u) / 64 * sizeof *slab->map);
     slab->carved = 0;                                   /* cut it anew */
+    slab->clean = false;
     if (c->empties >= h->cold.knobs.pool_empty_slabs)
         slab_release(h, slab);
     else
@@ -335,10 +343,8 @@ void empties_trim(struct heap *h, unsigned bin, unsigned keep)
 
     for (struct slab *slab = c->avail, *next; slab && c->empties > keep; slab = next) {
         next = slab->next;
-        if (slab->used == 0) {
-            c->empties--;
-            slab_release(h, slab);
-        }
+        if (slab->used == 0)
+            slab_release_empty(h, slab);
     }
 }
 

@@ -9,7 +9,6 @@
 #define LOOK_AT_ENDED 4                     /* heaps looked at for a slab to adopt */
 #define LOOK_AT_IDLE  4                     /* the same of threads that live */
 #define LOOK_AT_SLABS 8                     /* of each */
-#define IDLE_MS       10
 #define LITTLE(slab)  ((slab)->capacity / 4)
 
 /* The heap of threads past their end. */
@@ -128,17 +127,10 @@ static struct slab *slab_of_ended(struct heap *h, unsigned bin)
  * and on the way back to the slab put_all asks whose it is, under the hold of the heap that had to be held to
  * move it. */
 
-static bool is_idle(const struct heap *h)
-{
-    uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
-
-    return (int32_t)(now - atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed)) >= IDLE_MS;
-}
-
 void heaps_trim_idle(void)
 {
     for (struct heap *e = heap_first(); e; e = e->cold.next_all)
-        if (is_idle(e))
+        if (heap_is_idle(e))
             large_trim(e);
 }
 
@@ -159,7 +151,7 @@ static struct slab *slab_of_idle(struct heap *h, unsigned bin)
     for (int i = 0; i < LOOK_AT_IDLE && !slab; i++) {
         struct heap *v = h->cold.lender ? h->cold.lender : heap_first();
         h->cold.lender = v->cold.next_all;
-        if (v == h || !is_idle(v) || !heap_try(v))
+        if (v == h || !heap_is_idle(v) || !heap_try(v))
             continue;
         heap_ensure_slot(v);
         queue_drain(v);

@@ -150,6 +150,7 @@ struct heap_cold {
     struct heap *next_all, *next_ended;
     struct slab *hole_at;                   /* in `avail`, or NULL: where to go on to look for holes (holes.c) */
     uint64_t hole_bins;                     /* bit b: and in the runs of bin b then */
+    uint32_t holes_ms;                      /* when its thread last did */
     struct heap *visit;                     /* the next one that this thread looks after */
     struct heap *lender;                    /* the next one to look for a slab in (heap_adopt_slab) */
     _Atomic uint32_t ticked_ms;             /* when its thread was last seen, by core_now_ms */

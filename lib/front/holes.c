@@ -3,18 +3,18 @@
  * One block keeps its run, of up to 512 KiB, from other sizes.  It need not keep the pages: the map says which blocks
  * are free, nothing is stored in those, and whoever holds the heap is the only one to hand them out.  So the pages
  * between them go back to the kernel, once the run has stood still for the decay time, and come back as zeroes
- * when the blocks are used again.
+ * when the blocks are used again.  A run that has been empty for so long goes back to the pool.
  *
- * decay() calls holes_decay once every quarter of the decay time, which goes on where it stopped: a bounded number of
- * runs each time, of all heaps in turn.  A run whose `used` is the same as at the last look stands still; one in
- * which as many blocks came as went may pass for that, which costs it some page faults. */
+ * A thread looks at its own runs, once every quarter of the decay time; of those whose threads sleep or have ended,
+ * decay() sees to a few each time.  The effort is bounded by time: with other threads at work the kernel interrupts
+ * their processors for every madvise, which takes some 1 to 20 us.  Where it ends the next look goes on. */
 #include "lib/base/os.h"
 #include "lib/core/pool.h"
 #include "lib/front/internal.h"
 
-#include <limits.h>
-
-#define LOOKS_A_MS 32                       /* runs and bins looked at, some 0.1 us each; a purge takes some 3 us */
+#define LOOKS        64                     /* at most, between two glances at the clock */
+#define HOLE_MIN     (8 * KIB)              /* smaller ones are not worth the call */
+#define TRIES        16                     /* for a heap that is held */
 
 _Static_assert(MAP_BITS_MAX * 2 < 1 << 13, "every `used` fits into slab.still_used");
 
@@ -37,16 +37,18 @@ static unsigned next_block(const struct slab *slab, unsigned i, bool free)
 /* Gives the pages back that lie in rows of free blocks.  Bytes. */
 static size_t purge_holes(struct slab *slab)
 {
-    const uintptr_t base = (uintptr_t)slab->base, end = base + slab->run * SLAB_SIZE;
+    const size_t size = slab->size, touched = slab->clean ? slab->carved * size : slab->run * SLAB_SIZE;
+    const uintptr_t base = (uintptr_t)slab->base;
     size_t bytes = 0;
 
-    for (unsigned first = 0, stop; (first = next_block(slab, first, true)) < slab->capacity; first = stop) {
+    for (unsigned first = 0, stop; (first = next_block(slab, first, true)) * size < touched; first = stop) {
         stop = next_block(slab, first, false);
-        uintptr_t from = round_up(base + first * (size_t)slab->size, os_page);
-        uintptr_t to = stop < slab->capacity ? base + stop * (size_t)slab->size : end;
-        to &= ~(os_page - 1);
-        if (from < to)
+        uintptr_t from = round_up(base + first * size, os_page);
+        uintptr_t to = stop < slab->capacity ? (base + stop * size) & ~(os_page - 1) : round_up(base + touched, os_page);
+        if (from + HOLE_MIN <= to)
             bytes += pool_purge_pages((char *)from, to - from);
+        if (stop == slab->capacity)
+            break;
     }
     return bytes;
 }
@@ -55,7 +57,6 @@ static size_t purge_holes(struct slab *slab)
  * tail then: others are taken from before it, and it may come to be empty. */
 static size_t purge(struct heap *h, struct slab *slab)
 {
-    const bool empty = slab->used == 0;
     const unsigned bin = slab->bin;
 
     avail_remove(h, slab);
@@ -63,14 +64,21 @@ static size_t purge(struct heap *h, struct slab *slab)
     slab->still_used = slab->used;
     slab->still = SLAB_STILL;
     avail_push(h, slab);
-    if (unlikely(slab->used == 0 && !empty))            /* the handler has freed the rest */
+    if (unlikely(slab->used == 0))                      /* the handler has freed the rest */
         slab_turned(h, slab);
     COUNT(hak_my_slot()->thread.os_purge_holes, bytes);
-    hak_trace(HAK_TRACE_OS_PURGE, bin, bytes);
+    if (bytes)
+        hak_trace(HAK_TRACE_OS_PURGE, bin, bytes);
     return bytes;
 }
 
-/* Whether to purge a run: it has just stood still for long enough, or `now`, it is not as at the last purge. */
+struct effort {
+    uint64_t until;                         /* os_now_ns */
+    bool now;                               /* all runs, but for those that are as at their last purge */
+    size_t bytes;                           /* done */
+};
+
+/* Whether a run has just stood still for long enough.  What takes blocks from it says that it has not (slabs_take). */
 static bool is_due(struct slab *slab, bool now)
 {
     if (slab->used != slab->still_used) {
@@ -81,53 +89,78 @@ static bool is_due(struct slab *slab, bool now)
     return slab->still < SLAB_STILL && (++slab->still == SLAB_STILL || now);
 }
 
-struct effort {
-    unsigned looks, purges;                 /* left */
-    size_t bytes;                           /* done */
-};
-
-/* Looks at the runs of h from where the last time stopped: c->hole_at and the bins after its own, c->hole_bins.
- * avail_remove keeps hole_at right.  False: there is no effort left, nor the end reached. */
-static bool look_at(struct heap *h, bool now, struct effort *e)
+/* Looks at runs of h from where the last look stopped: hole_at, and the bins after its own, hole_bins (avail_remove
+ * keeps hole_at right).  Stops after one that was due.  True: that was the last run; the next look begins anew. */
+static bool look_on(struct heap *h, struct effort *e)
 {
     struct heap_cold *c = &h->cold;
+    bool due = false;
 
     if (!c->hole_at && !c->hole_bins)
         c->hole_bins = bits_of(0, HAK_BINS);
-    for (; e->looks && e->purges; e->looks--) {
+    for (unsigned looks = 0; looks < LOOKS && !due; looks++) {
         struct slab *slab = c->hole_at;
         unsigned bin;
         if (slab) {
             c->hole_at = slab->next;
-            if (is_due(slab, now)) {
+            due = is_due(slab, e->now);
+            if (due && slab->used == 0)
+                slab_release_empty(h, slab);
+            else if (due)
                 e->bytes += purge(h, slab);
-                e->purges--;
-            }
         } else if (next_bin(&c->hole_bins, &bin)) {
             c->hole_at = c->bin[bin].avail;
         } else {
-            return true;
+            break;
         }
     }
-    return false;
+    return !c->hole_at && !c->hole_bins;
 }
 
-void holes_decay(uint32_t ms)
+/* A heap that is not this thread's is held for one run at a time: its thread may need it, or fork.  False: there is no
+ * time left. */
+static bool look_at(struct heap *h, struct effort *e)
+{
+    const bool mine = h == heap_self;           /* held by the caller */
+    bool done;
+
+    do {
+        for (unsigned tries = 0; !mine && !heap_try(h); tries++) {
+            if (!e->now || tries == TRIES)
+                return true;
+            os_pause(tries);
+        }
+        done = look_on(h, e);
+        if (!mine)
+            heap_drop(h);
+    } while (!done && os_now_ns() < e->until);
+    return done;
+}
+
+static struct effort effort_after(uint32_t ms)
+{
+    return (struct effort){ .until = os_now_ns() + HOLES_NS_A_MS * (ms < HOLES_MS_MAX ? ms : HOLES_MS_MAX) };
+}
+
+void holes_tick(struct heap *h, uint32_t now_ms, uint32_t age_ms)
+{
+    uint32_t ms = now_ms - h->cold.holes_ms;
+
+    if (ms < age_ms / 4 + 1)
+        return;
+    h->cold.holes_ms = now_ms;
+    struct effort e = effort_after(ms);
+    look_at(h, &e);
+}
+
+void holes_of_idle(uint32_t ms)
 {
     static struct heap *_Atomic turn;       /* several threads may be here, each at a heap that it holds */
     struct heap *begin = atomic_load_explicit(&turn, memory_order_relaxed), *h = begin ? begin : heap_first();
-    const unsigned share = ms < HOLES_MS_MAX ? ms : HOLES_MS_MAX;
-    struct effort e = { .looks = share * LOOKS_A_MS, .purges = share * HOLES_A_MS };
+    struct effort e = effort_after(ms);
 
     do {
-        bool done = true;
-        if (h == heap_self) {
-            done = look_at(h, false, &e);
-        } else if (heap_try(h)) {
-            done = look_at(h, false, &e);
-            heap_drop(h);
-        }
-        if (!done)
+        if (h != heap_self && heap_is_idle(h) && !look_at(h, &e))
             break;
         h = h->cold.next_all;
         if (!h && begin)
@@ -138,10 +171,9 @@ void holes_decay(uint32_t ms)
 
 size_t holes_purge(struct heap *h)
 {
-    struct effort e = { .looks = UINT_MAX, .purges = UINT_MAX };
+    struct effort e = { .until = UINT64_MAX, .now = true };
 
-    h->cold.hole_at = NULL;
-    h->cold.hole_bins = 0;
-    look_at(h, true, &e);
+    look_at(h, &e);                         /* to the end of the look under way, which may have begun before */
+    look_at(h, &e);
     return e.bytes;
 }

@@ -36,6 +36,9 @@ void slabs_put(struct heap *h, struct slab *slab, void *p);
 /* What a block that has come back may bring with it: its slab was full, or is empty now. */
 void slab_turned(struct heap *h, struct slab *slab);
 
+/* Gives a run back to the pool of which nothing is in use. */
+void slab_release_empty(struct heap *h, struct slab *slab);
+
 /* Gives every block of the SLLs back. */
 void sll_drain(struct heap *h);
 
@@ -208,6 +211,15 @@ hak_inline bool heap_was_seen(const struct heap *h)     /* since the clock has m
         atomic_load_explicit(&core_now_ms, memory_order_relaxed);
 }
 
+/* Not for some time. */
+#define IDLE_MS 10
+hak_inline bool heap_is_idle(const struct heap *h)
+{
+    uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
+
+    return (int32_t)(now - atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed)) >= IDLE_MS;
+}
+
 /* What threads keep that were not seen for a while goes back to the pool. */
 void heaps_trim_idle(void);
 
@@ -233,13 +245,18 @@ bool heap_is_sound(const struct heap *h);
 
 /* ---- holes.c ---- */
 
-/* The pages of runs that have stood still on which no block is in use go back to the kernel: of so many runs at most
- * for each millisecond that has passed, of whichever heaps, but not for more than so many at a time. */
-#define HOLES_A_MS   4
-#define HOLES_MS_MAX 128
-void holes_decay(uint32_t ms);
+/* Pages of runs that have stood still on which no block is in use go back to the kernel.  So long at most for each
+ * millisecond since the last time, and for so many of them: at most 1 ms at a time, and less than 1 % of a processor. */
+#define HOLES_NS_A_MS UINT64_C(8000)
+#define HOLES_MS_MAX  128
 
-/* The same now, for all runs of h.  Bytes. */
+/* At a tick: of this thread's heap, if a quarter of the decay time has passed. */
+void holes_tick(struct heap *h, uint32_t now_ms, uint32_t age_ms);
+
+/* Of the heaps of threads that sleep or have ended, `ms` after the last time. */
+void holes_of_idle(uint32_t ms);
+
+/* Of all runs of h, now: this thread's, which it holds, or another's, which it does not.  Bytes. */
 size_t holes_purge(struct heap *h);
 
 /* ---- large.c ---- */

@@ -90,7 +90,7 @@ void heap_give_back_caches(struct heap *h)
 }
 
 /* What can be had of another thread's heap without its thread. */
-static size_t give_back_for(struct heap *h)
+static void give_back_for(struct heap *h)
 {
     sll_drain(h);
     queue_drain(h);
@@ -98,7 +98,6 @@ static size_t give_back_for(struct heap *h)
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
-    size_t bytes = holes_purge(h);
     if (h->cold.ended) {                                /* L0 and L1 are empty */
         h->cold.bare = os_purge(h, offsetof(struct heap, slot));
         if (h->cold.bare)
@@ -106,10 +105,9 @@ static size_t give_back_for(struct heap *h)
         char *from = (char *)round_up((uintptr_t)h->cold.l1, os_page);
         os_purge(from, (size_t)((char *)(h + 1) - from));
     }
-    return bytes;
 }
 
-size_t heap_purge(void)
+static size_t purge(bool holes)
 {
     heap_notice_fork();
     struct heap *h = heap_mine();
@@ -119,41 +117,51 @@ size_t heap_purge(void)
     if (h) {
         heap_enter(h);
         heap_give_back_caches(h);
-        bytes += holes_purge(h);
+        bytes += holes ? holes_purge(h) : 0;
         heap_leave(h);
     }
     for (struct heap *e = heap_first(); e; e = e->cold.next_all) {
         if (e == h || !heap_try(e))
             continue;
         heap_ensure_slot(e);
-        bytes += give_back_for(e);
+        give_back_for(e);
         heap_drop(e);
+        bytes += holes ? holes_purge(e) : 0;
     }
     return bytes + pool_purge(now, 0) + huge_purge(now, 0);
 }
 
+size_t heap_purge(void)
+{
+    return purge(true);
+}
+
 size_t heap_make_room(void)
 {
-    size_t bytes = heap_purge();
+    size_t bytes = purge(false);                        /* a hole would make no room for another tier */
 
     return bytes + pool_unmap_empty();
 }
 
-/* Every quarter of the decay time, one thread gives old pages back. */
-static void decay(const union hak_knobs *k)
+/* Old pages go back: of each thread's runs by itself, of the rest by one of them, every quarter of the decay time.  A
+ * hole would split a hugepage. */
+static void decay(struct heap *h)
 {
     static _Atomic uint32_t last;
+    const bool holes = h->cold.knobs.os_purge_holes && !h->cold.knobs.os_thp;
     uint32_t now = (uint32_t)(os_now_ns() / 1000000), age = core_decay_ms();
     uint32_t then = atomic_load_explicit(&last, memory_order_relaxed);
 
     if (atomic_load_explicit(&core_now_ms, memory_order_relaxed) != now)
         atomic_store_explicit(&core_now_ms, now, memory_order_relaxed);
+    if (holes)
+        holes_tick(h, now, age);
     if (now - then < age / 4 + 1 ||
         !atomic_compare_exchange_strong_explicit(&last, &then, now, memory_order_relaxed, memory_order_relaxed))
         return;
     heaps_trim_idle();
-    if (k->os_purge_holes && !k->os_thp)                /* a hole would split its hugepage */
-        holes_decay(now - then);
+    if (holes)
+        holes_of_idle(now - then);
     pool_purge(now, age);
     huge_purge(now, age);
 }
@@ -259,7 +267,7 @@ void heap_tick(struct heap *h)
     if (h->cold.drain_left <= 0)
         drain(h);
     heap_visit(h);
-    decay(&h->cold.knobs);
+    decay(h);
     heap_leave(h);
     errno = saved;
 }

@@ -7,6 +7,28 @@
 
 static struct heap *h;
 
+/* ---- the time, as the library asks for it ---- */
+
+static __thread void (*on_clock)(void); /* called, once */
+static __thread long step = -1;         /* what goes by between two calls, ns; -1: as it does */
+static __thread unsigned long calls;
+
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+    void (*act)(void) = on_clock;
+
+    on_clock = NULL;
+    if (act)
+        act();
+    if (step == -1)
+        return (int)syscall(SYS_clock_gettime, clock, t);
+    unsigned long ns = 1000 + ++calls * (unsigned long)step;
+    *t = (struct timespec){ .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+    return 0;
+}
+
+/* ---- blocks ---- */
+
 enum { MOST = 1 << 17 };
 static char *block[MOST];
 static unsigned blocks;
@@ -70,16 +92,17 @@ static bool is_used(const struct slab *slab, unsigned i)
     return i < slab->carved && !(slab->map[i / 64] >> i % 64 & 1);
 }
 
-/* Pages of the runs in `avail` of a bin: those that are there, and those on which a block is in use. */
+/* Pages of the runs in `avail` of a bin that are there; `right`: those on which a block is in use, and of others none
+ * that has another such beside it (8 KiB). */
 struct pages {
-    unsigned there, used;
-    bool same;
+    unsigned there;
+    bool right;
 };
 
 static struct pages pages_of(struct heap *of, unsigned bin)
 {
     static unsigned char there[MIB / 4096];
-    struct pages sum = { .same = true };
+    struct pages sum = { .right = true };
 
     for (struct slab *slab = of->cold.bin[bin].avail; slab; slab = slab->next) {
         const size_t bytes = slab->run * SLAB_SIZE, n = bytes / os_page;
@@ -90,16 +113,13 @@ static struct pages pages_of(struct heap *of, unsigned bin)
                 used[k] |= is_used(slab, i);
         for (size_t i = 0; i < n; i++) {
             sum.there += there[i] & 1;
-            sum.used += used[i];
-            sum.same &= (there[i] & 1) == used[i];
+            if (used[i])
+                sum.right &= there[i] & 1;
+            else if ((i > 0 && !used[i - 1]) || (i + 1 < n && !used[i + 1]))
+                sum.right &= !(there[i] & 1);
         }
     }
     return sum;
-}
-
-static uint64_t purged(void)
-{
-    return h->slot.thread.os_purge_holes;
 }
 
 static void check_blocks(size_t size)
@@ -125,7 +145,7 @@ static void test_pages(void)
             size_t bytes = holes_purge(h);
             heap_leave(h);
             struct pages now = pages_of(h, used);
-            must(now.same && bytes >= (before - now.there) * os_page);
+            must(now.right && bytes >= (before - now.there) * os_page);
             gone += before > now.there;
             heap_enter(h);
             must(holes_purge(h) == 0);
@@ -136,20 +156,31 @@ static void test_pages(void)
                 if (!block[i])
                     fill(block[i] = alloc(size), size);
             check_blocks(size);
+            thin_out(keep);
+            heap_enter(h);
+            holes_purge(h);
+            heap_leave(h);
+            must(pages_of(h, used).right);
+            check_blocks(size);
             free_all();
         }
     }
-    is(faults_taken(), 0, "of every bin all pages without a block in use go, those with one stay as they are");
+    is(faults_taken(), 0, "of every bin all pages without a block in use go, and again; those with one stay as they are");
     ok(gone > HAK_BINS, "%u times some went", gone);
     nothing_left();
 }
 
+static uint32_t now_ms = 1000;
+
+/* Quarters of the decay time go by, a look in each; the looks themselves take no time. */
 static void decays(unsigned n)
 {
+    step = 0;
     heap_enter(h);
     while (n-- > 0)
-        holes_decay(1000);
+        holes_tick(h, now_ms += 126, 500);
     heap_leave(h);
+    step = -1;
 }
 
 static void test_still(void)
@@ -159,29 +190,42 @@ static void test_still(void)
     allocate(64, 4096);
     thin_out(512);
     decays(SLAB_STILL);
-    ok(!pages_of(h, bin).same, "a run that has stood still for less than the decay time keeps its pages");
+    ok(!pages_of(h, bin).right, "a run that has stood still for less than the decay time keeps its pages");
     decays(1);
-    ok(pages_of(h, bin).same, "then they go");
+    ok(pages_of(h, bin).right, "then they go");
+    heap_enter(h);
+    is((long)holes_purge(h), 0, "and not once more");
+    heap_leave(h);
+
     fill(block[1] = alloc(64), 64);
     flush_caches();
-    uint64_t before = purged();
-    (void)before;
     decays(SLAB_STILL);
-#ifndef HAK_NO_STATS
-    is(purged() - before, 0, "of a run that has changed they stay");
-#endif
+    struct pages before = pages_of(h, bin);
     decays(1);
-#ifndef HAK_NO_STATS
-    ok(purged() > before, "until it stands still again");
-    before = purged();
-#endif
-    decays(2 * SLAB_STILL);
-#ifndef HAK_NO_STATS
-    is(purged() - before, 0, "and nothing is purged twice");
-#endif
+    ok(pages_of(h, bin).there <= before.there, "of a run that has changed they wait as long again");
     check_blocks(64);
     free_all();
     is(faults_taken(), 0, "nothing of a block is lost");
+}
+
+/* One that is kept empty. */
+static void test_empty(void)
+{
+    const unsigned bin = bin_of_tiny(512);
+
+    allocate(512, 3 * 128);
+    while (blocks > 0)
+        drop(--blocks);
+    heap_enter(h);
+    l0_flush(h, bin);
+    l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
+    heap_leave(h);
+    is(h->cold.bin[bin].empties, 1, "a run that is empty is kept");
+    decays(SLAB_STILL - 1);
+    is(h->cold.bin[bin].empties, 1, "for the decay time");
+    decays(1);
+    is(h->cold.bin[bin].empties, 0, "and goes back to the pool");
+    nothing_left();
 }
 
 /* Runs of a bin that have stood still for so many looks, or more. */
@@ -194,30 +238,30 @@ static unsigned still_runs(unsigned bin, unsigned looks)
     return n;
 }
 
-/* More runs than one call purges, so many ms after the last. */
+/* More than there is time for at once, so many ms after the last look; every glance at the clock takes 10 us. */
 static void all_in_turn(unsigned ms, unsigned n)
 {
-    const unsigned bin = bin_of_tiny(1024), most = HOLES_A_MS * (ms < HOLES_MS_MAX ? ms : HOLES_MS_MAX);
-    unsigned had = 0, calls = 0, stops = 0;
+    const unsigned bin = bin_of_tiny(1024), most = (unsigned)HOLES_NS_A_MS * (ms < HOLES_MS_MAX ? ms : HOLES_MS_MAX) / 10000;
+    unsigned looks = 0, stops = 0;
 
     allocate(1024, n * 64);
     thin_out(32);
     const unsigned runs = still_runs(bin, 0);
-    must(runs > 2 * most);
-    while (had < runs && calls++ < 100) {
-        heap_enter(h);
-        holes_decay(ms);
-        heap_leave(h);
-        unsigned now = still_runs(bin, SLAB_STILL);
-        must(now - had <= most);
-        had = now;
+    step = 10000;
+    heap_enter(h);
+    for (; still_runs(bin, SLAB_STILL) < runs && looks < 10000; looks++) {
+        calls = 0;
+        holes_tick(h, now_ms += ms, 30);
+        must(calls <= most + 20);
         if (h->cold.hole_at && h->cold.hole_at->bin == bin)
             stops++;
     }
-    is(had, runs, "%u ms: all %u runs have their turn, in %u calls", ms, runs, calls);
-    is(faults_taken(), 0, "at most %u a call", most);
-    ok(stops >= 2, "which goes on where the last one stopped");
-    ok(pages_of(h, bin).same, "all of them");
+    heap_leave(h);
+    step = -1;
+    is(still_runs(bin, SLAB_STILL), runs, "%u ms: all %u runs have their turn, in %u looks", ms, runs, looks);
+    is(faults_taken(), 0, "each of which ends in time, with the run that it was at");
+    ok(stops >= 2, "and the next goes on there");
+    ok(pages_of(h, bin).right, "all of them");
 }
 
 static void test_bounded(void)
@@ -226,7 +270,7 @@ static void test_bounded(void)
 
     all_in_turn(10, 90);
     free_all();
-    all_in_turn(1000, 2 * HOLES_A_MS * HOLES_MS_MAX + 10);
+    all_in_turn(1000, 1000);
     for (unsigned i = 0; i < blocks; i++)
         if (!block[i]) {
             fill(block[i] = alloc(1024), 1024);
@@ -237,6 +281,38 @@ static void test_bounded(void)
     is(faults_taken(), 0, "nor at a run that is full by now");
     free_all();
     nothing_left();
+}
+
+/* A look that has time for just all of a heap's runs begins anew. */
+static void test_end(void)
+{
+    const unsigned bin = bin_of_tiny(1024);
+
+    for (unsigned n = 1; n < 200; n++) {
+        allocate(1024, 64 * n / 8);
+        thin_out(8);
+        step = 0;
+        heap_enter(h);
+        for (unsigned i = 0; i < SLAB_STILL + 1; i++) {
+            holes_tick(h, now_ms += 1000, 500);
+            must(h->cold.hole_at == NULL && h->cold.hole_bins == 0);
+        }
+        heap_leave(h);
+        step = -1;
+        must(still_runs(bin, SLAB_STILL) == still_runs(bin, 0));
+        free_all();
+    }
+    is(faults_taken(), 0, "whatever number of runs, a look with time enough ends with the last");
+}
+
+static void idle_looks(unsigned n)
+{
+    step = 0;
+    heap_enter(h);
+    while (n-- > 0)
+        holes_of_idle(126);
+    heap_leave(h);
+    step = -1;
 }
 
 static void *sleeper(void *stage)
@@ -267,12 +343,18 @@ static void test_sleeper(void)
         sched_yield();
     other = h;
     h = mine;
+    atomic_store(&other->cold.ticked_ms, atomic_load(&core_now_ms));
+    idle_looks(3 * SLAB_STILL);
+    ok(!pages_of(other, bin_of_tiny(64)).right, "a thread at work sees to its runs itself");
+    time_passes(1000);
     must(heap_try(other));
-    decays(3 * SLAB_STILL);
-    ok(!pages_of(other, bin_of_tiny(64)).same, "a heap that is held is left alone");
+    idle_looks(3 * SLAB_STILL);
+    ok(!pages_of(other, bin_of_tiny(64)).right, "a heap that is held is left alone");
     heap_drop(other);
-    decays(SLAB_STILL + 1);
-    ok(pages_of(other, bin_of_tiny(64)).same, "of a thread that sleeps another one gives them back");
+    idle_looks(SLAB_STILL + 1);
+    ok(pages_of(other, bin_of_tiny(64)).right, "of a thread that sleeps another one gives them back");
+    must(heap_try(other));
+    heap_drop(other);
     h = other;
     atomic_store(&stage, 2);
     pthread_join(thread, NULL);
@@ -325,13 +407,11 @@ static void *uses_blocks(void *arg)
     if (arg) {
         heap_mine();
         while (!atomic_load(&done)) {
+            time_passes(1000);
             heap_enter(heap_self);
-            holes_decay(1000);
+            holes_of_idle(1000);
             heap_leave(heap_self);
-            if (heap_try(h)) {
-                holes_purge(h);
-                heap_drop(h);
-            }
+            holes_purge(h);
         }
         end_of_thread();
         return NULL;
@@ -353,18 +433,6 @@ static void let_go(void)
 }
 
 /* ---- a signal handler on top of a purge ---- */
-
-static __thread void (*on_clock)(void); /* called, once, where the library asks for the time: before a purge, too */
-
-int clock_gettime(clockid_t clock, struct timespec *t)
-{
-    void (*act)(void) = on_clock;
-
-    on_clock = NULL;
-    if (act)
-        act();
-    return (int)syscall(SYS_clock_gettime, clock, t);
-}
 
 static unsigned taken;                  /* block[blocks ...] */
 
@@ -416,7 +484,9 @@ int main(void)
         bail("no heap");
     test_pages();
     test_still();
+    test_empty();
     test_bounded();
+    test_end();
     test_sleeper();
     test_locked();
     stress(2, uses_blocks);
