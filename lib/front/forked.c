@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define FORK_TRIES 2000                     /* for a heap that is held: some 50 to 100 ms (os_pause) */
+
 /* The next look applies the child's table; nothing was asked of the child yet. */
 static void forget_orders(struct heap *h)
 {
@@ -19,7 +21,8 @@ static void forget_orders(struct heap *h)
  * From our handler before a fork to the one after it the thread's caches are put away: `hot` is in `saved`, and empty,
  * as it will be in the child.  Handlers of others come after the one and before the other, and may allocate: they take
  * the slow paths, which have the caches back while they hold the heap (heap_enter, heap_leave).  No block in
- * `saved` is so in use, and the child has them from there.
+ * `saved` is so in use, and the child has them from there.  And the heap is held, by nobody, so that the child does not
+ * find it in the middle of another thread's help.
  *
  * A signal handler may fork at any point of this.  It finds `hot` whole or put away, since `away` is set after the
  * copy and before `hot` is emptied, and cleared after it is whole again.  In the parent it leaves it as it found it
@@ -53,6 +56,31 @@ void heap_put_away(struct heap *h)
         heap_bring_back(h);
 }
 
+/* Were another thread in the middle of helping, the heap would be lost to the child.  One that helps for long, or waits
+ * for what a signal handler has interrupted, is not waited for. */
+static void hold_to_fork(struct heap *h)
+{
+    for (unsigned tries = 0; h->cold.depth == 0 && heap_held(h) != HELD_TO_FORK && tries < FORK_TRIES; tries++) {
+        if (heap_try_as(h, HELD_TO_FORK))
+            return;
+        os_pause(tries);
+    }
+}
+
+static void drop_after_fork(struct heap *h)
+{
+    if (heap_held(h) == HELD_TO_FORK && h->cold.depth == 0)
+        heap_drop(h);
+}
+
+void heap_leave_to_fork(struct heap *h)
+{
+    if (h->cold.depth == 1 && !h->cold.away)
+        heap_put_away(h);
+    if (--h->cold.depth == 0 && heap_held(h) != HELD_TO_FORK)
+        heap_drop(h);
+}
+
 void front_fork_prepare(void)
 {
     heap_notice_fork();
@@ -63,6 +91,7 @@ void front_fork_prepare(void)
     h->cold.forks = h->cold.forks << 1 | !h->cold.away;
     if (!h->cold.away)
         heap_put_away(h);
+    hold_to_fork(h);
 }
 
 void front_fork_parent(void)
@@ -75,6 +104,8 @@ void front_fork_parent(void)
     if (h->cold.away && (h->cold.forks & 1))
         heap_bring_back(h);
     h->cold.forks >>= 1;
+    if (h->cold.forks == NO_FORKS)
+        drop_after_fork(h);
 }
 
 void heap_forget_forks(struct heap *h)
@@ -93,7 +124,7 @@ void front_fork_child(void)
     heap_fork_noticed();
     if (heap_is_none(h))
         return;
-    if (h->cold.depth == 0 && atomic_load_explicit(&h->cold.held, memory_order_relaxed)) {
+    if (h->cold.depth == 0 && heap_held(h) == HELD) {
         heap_self = (struct heap *)&heap_none;          /* another thread was in the middle of helping */
         return;
     }
@@ -106,6 +137,7 @@ void front_fork_child(void)
     }
     heap_forget_forks(h);
     forget_orders(h);
+    drop_after_fork(h);
 }
 
 /* Other threads do not exist here.  A heap that somebody held may be in the middle of anything: nobody
@@ -117,12 +149,13 @@ static void sort_heap(struct heap *h)
     h->cold.has_slot = false;
     h->cold.rebase = true;
     forget_orders(h);
-    if (atomic_load_explicit(&h->cold.held, memory_order_relaxed)) {
+    if (heap_held(h) == HELD || h->cold.depth) {
         os_map_at(&h->slot, sizeof h->slot_pages);
         return;
     }
     heap_reset_hot(h);
     heap_forget_forks(h);
+    drop_after_fork(h);                                 /* its thread was forking, too */
     if (h != late) {
         h->cold.ended = true;
         heap_push_ended(h);

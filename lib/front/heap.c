@@ -75,10 +75,10 @@ void heap_fork_noticed(void)
     atomic_store_explicit(heap_fork_mark, 1, memory_order_relaxed);
 }
 
-/* Another thread is putting blocks back for us; it will not be long, unless it was preempted. */
+/* Another thread is putting blocks back for us; it will not be long, unless it was preempted.  Or we fork. */
 void heap_wait(struct heap *h)
 {
-    for (unsigned tries = 0; !heap_try(h); tries++)
+    for (unsigned tries = 0; heap_held(h) != HELD_TO_FORK && !heap_try(h); tries++)
         os_pause(tries);
 }
 

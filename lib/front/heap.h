@@ -141,7 +141,8 @@ struct heap_cold {
     uint64_t hot_bins;                      /* bit b: bin b has been used, or is about to be */
     int32_t drain_left;                     /* frees until the next drain */
     uint32_t depth;                         /* slow paths of its own thread, one within the other */
-    _Atomic uint32_t held;                  /* 1: somebody works on `cold`; a forked child leaves it alone */
+    _Atomic uint32_t held;                  /* HELD: somebody works on `cold`; a forked child leaves it alone.
+                                             * HELD_TO_FORK: nobody does, while its thread forks */
     bool ended;                             /* it has no thread: `hot` is its holder's, too */
     bool bare;                              /* `hot` and the offsets have been purged: all zero */
     uint8_t rearmed;                        /* times the thread's destructor has put itself off */

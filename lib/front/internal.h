@@ -97,10 +97,24 @@ void remote_pass_on(struct heap *h, unsigned bin, void *p);
 void heap_put_away(struct heap *h);
 void heap_bring_back(struct heap *h);
 
+enum { HELD = 1, HELD_TO_FORK };
+
 /* Another thread's heap, if nobody works on it. */
+hak_inline bool heap_try_as(struct heap *h, uint32_t how)
+{
+    uint32_t not = 0;
+
+    return atomic_compare_exchange_strong_explicit(&h->cold.held, &not, how, memory_order_acquire, memory_order_relaxed);
+}
+
 hak_inline bool heap_try(struct heap *h)
 {
-    return !atomic_exchange_explicit(&h->cold.held, 1, memory_order_acquire);
+    return heap_try_as(h, HELD);
+}
+
+hak_inline uint32_t heap_held(const struct heap *h)
+{
+    return atomic_load_explicit(&h->cold.held, memory_order_relaxed);
 }
 
 hak_inline void heap_drop(struct heap *h)
@@ -110,6 +124,9 @@ hak_inline void heap_drop(struct heap *h)
 
 /* Its own thread's turn, or the one that takes it over. */
 void heap_wait(struct heap *h);
+
+/* heap_leave while the thread forks. */
+void heap_leave_to_fork(struct heap *h);
 
 /* Every slow path that touches `cold` starts and ends with these; they nest.  A fork is noticed, and
  * one that happens in between leaves the heap alone in the child.  What a fork under way has put away is back in
@@ -125,9 +142,9 @@ hak_inline void heap_enter(struct heap *h)
 
 hak_inline void heap_leave(struct heap *h)
 {
-    if (unlikely(h->cold.forks > NO_FORKS) && h->cold.depth == 1 && !h->cold.away)
-        heap_put_away(h);
-    if (--h->cold.depth == 0)
+    if (unlikely(h->cold.forks > NO_FORKS))
+        heap_leave_to_fork(h);
+    else if (--h->cold.depth == 0)
         heap_drop(h);
 }
 

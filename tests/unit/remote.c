@@ -224,6 +224,51 @@ static void test_held_at_fork(void)
     heap_free(of_pool);
 }
 
+/* The same where it forks by fork: the helper is waited for. */
+static _Atomic int helping;                             /* 1: it is at it; 2: it is to end */
+
+static void *helps_all_the_time(void *arg)
+{
+    for (uint64_t seed = 1; atomic_load(&helping) != 2;) {
+        if (!heap_try(owner))
+            continue;
+        atomic_compare_exchange_strong(&helping, &(int){ 0 }, 1);
+        for (uint64_t spins = rnd(&seed) % 4000; spins > 0; spins--)
+            atomic_signal_fence(memory_order_seq_cst);
+        heap_drop(owner);
+        for (uint64_t spins = rnd(&seed) % 400; spins > 0; spins--)
+            atomic_signal_fence(memory_order_seq_cst);
+    }
+    return arg;
+}
+
+static void test_helped_at_fork(void)
+{
+    enum { FORKS = 50 };
+    pthread_t helper;
+    int status, lost = 0, held = 0;
+
+    if (pthread_create(&helper, NULL, helps_all_the_time, NULL))
+        bail("no thread");
+    while (atomic_load(&helping) == 0)
+        sched_yield();
+    for (int i = 0; i < FORKS; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            void *p = heap_self == owner ? heap_alloc(64) : NULL;
+            heap_free(p);
+            _exit(p && heap_is_sound(owner) && heap_held(owner) == 0 ? 0 : 1);
+        }
+        held += heap_held(owner) == HELD_TO_FORK;
+        waitpid(pid, &status, 0);
+        lost += status != 0;
+    }
+    atomic_store(&helping, 2);
+    pthread_join(helper, NULL);
+    is(lost, 0, "of %d children none has lost its heap to a helper", FORKS);
+    is(held, 0, "and the parent lets go of it");
+}
+
 /* Another thread frees what is no block's start, or a block twice. */
 static long off_by;
 
@@ -282,6 +327,7 @@ static void test_bad_moments(void)
     is_str(in_child(flush_empty_parcel), "exit 0", "a parcel that a child inherits empty can be handed over");
     is_str(in_child(frees_what_has_gone), "signal 6", "a block that comes back after its slab: a message");
     test_held_at_fork();
+    test_helped_at_fork();
 }
 
 /* ---- threads that hand blocks over, end, and leave slabs to others ---- */
