@@ -153,13 +153,13 @@ unsigned slabs_take(struct heap *h, unsigned bin, void **out, unsigned want)
         struct slab *slab = left < want ? h->cold.bin[bin].avail : slab_for(h, bin);
         if (!slab)
             break;
+        slab->still = 0;                                /* holes.c */
         unsigned n = take_freed(slab, out, left);
         if (left - n == want)                           /* given-back blocks first: carve for want of any */
             n = carve(slab, out, left, (unsigned)h->cold.knobs.bump_chunk);
         if (slab->used == 0 && n)
             h->cold.bin[bin].empties--;
         slab->used = (uint16_t)(slab->used + n);
-        slab->still = 0;
         left -= n;
         if (unlikely(left == want))                     /* nothing came, of a slab with blocks to give */
             slab_lost(h, slab);

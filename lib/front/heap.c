@@ -78,8 +78,10 @@ void heap_fork_noticed(void)
 /* Another thread is putting blocks back for us; it will not be long, unless it was preempted.  Or we fork. */
 void heap_wait(struct heap *h)
 {
+    atomic_store_explicit(&h->cold.wanted, 1, memory_order_relaxed);
     for (unsigned tries = 0; heap_held(h) != HELD_TO_FORK && !heap_try(h); tries++)
         os_pause(tries);
+    atomic_store_explicit(&h->cold.wanted, 0, memory_order_relaxed);
 }
 
 /* ---- birth ---- */

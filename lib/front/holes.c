@@ -15,6 +15,7 @@
 #define LOOKS        64                     /* at most, between two glances at the clock */
 #define HOLE_MIN     (8 * KIB)              /* smaller ones are not worth the call */
 #define TRIES        16                     /* for a heap that is held */
+#define SLEEP        1000                   /* os_pause: 50 us or some more */
 
 _Static_assert(MAP_BITS_MAX * 2 < 1 << 13, "every `used` fits into slab.still_used");
 
@@ -38,13 +39,16 @@ static unsigned next_block(const struct slab *slab, unsigned i, bool free)
 static size_t purge_holes(struct slab *slab)
 {
     const size_t size = slab->size, touched = slab->clean ? slab->carved * size : slab->run * SLAB_SIZE;
-    const uintptr_t base = (uintptr_t)slab->base;
+    const uintptr_t base = (uintptr_t)slab->base, end = base + slab->run * SLAB_SIZE;
     size_t bytes = 0;
 
     for (unsigned first = 0, stop; (first = next_block(slab, first, true)) * size < touched; first = stop) {
         stop = next_block(slab, first, false);
         uintptr_t from = round_up(base + first * size, os_page);
-        uintptr_t to = stop < slab->capacity ? (base + stop * size) & ~(os_page - 1) : round_up(base + touched, os_page);
+        uintptr_t to = stop < slab->capacity ? base + stop * size : round_up(base + touched, os_page);
+        if (to > end)
+            to = end;
+        to &= ~(os_page - 1);                           /* a page may be longer than a slab: the next run lies on it, too */
         if (from + HOLE_MIN <= to)
             bytes += pool_purge_pages((char *)from, to - from);
         if (stop == slab->capacity)
@@ -64,8 +68,10 @@ static size_t purge(struct heap *h, struct slab *slab)
     slab->still_used = slab->used;
     slab->still = SLAB_STILL;
     avail_push(h, slab);
-    if (unlikely(slab->used == 0))                      /* the handler has freed the rest */
+    if (unlikely(slab->used == 0)) {                    /* the handler has freed the rest */
+        slab->still = 0;
         slab_turned(h, slab);
+    }
     COUNT(hak_my_slot()->thread.os_purge_holes, bytes);
     if (bytes)
         hak_trace(HAK_TRACE_OS_PURGE, bin, bytes);
@@ -128,11 +134,14 @@ static bool look_at(struct heap *h, struct effort *e)
         for (unsigned tries = 0; !mine && !heap_try(h); tries++) {
             if (!e->now || tries == TRIES)
                 return true;
-            os_pause(tries);
+            os_pause(SLEEP);
         }
         done = look_on(h, e);
-        if (!mine)
+        if (!mine) {
             heap_drop(h);
+            if (unlikely(atomic_load_explicit(&h->cold.wanted, memory_order_relaxed)))
+                os_pause(SLEEP);
+        }
     } while (!done && os_now_ns() < e->until);
     return done;
 }
@@ -160,7 +169,7 @@ void holes_of_idle(uint32_t ms)
     struct effort e = effort_after(ms);
 
     do {
-        if (h != heap_self && heap_is_idle(h) && !look_at(h, &e))
+        if (h != heap_self && heap_is_idle(h) && (!look_at(h, &e) || os_now_ns() >= e.until))
             break;
         h = h->cold.next_all;
         if (!h && begin)

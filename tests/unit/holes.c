@@ -30,7 +30,7 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 /* ---- blocks ---- */
 
 enum { MOST = 1 << 17 };
-static char *block[MOST];
+static char *block[MOST], *beside[HAK_BINS];
 static unsigned blocks;
 
 /* Every byte of a block says where it is. */
@@ -69,6 +69,11 @@ static void flush_caches(void)
     heap_enter(h);
     heap_give_back_caches(h);
     heap_leave(h);
+}
+
+static size_t sized(unsigned bin)
+{
+    return bin_info[bin].size < MID_MAX ? bin_info[bin].size : MID_MAX;
 }
 
 /* Frees them but for one in `keep`. */
@@ -134,7 +139,7 @@ static void test_pages(void)
     unsigned gone = 0;
 
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
-        const size_t size = bin_info[bin].size < MID_MAX ? bin_info[bin].size : MID_MAX;
+        const size_t size = sized(bin);
         const unsigned a_run = (unsigned)(bin_info[bin].run * SLAB_SIZE / size);
         for (unsigned keep = 2; keep <= 2 * a_run; keep *= 3) {
             allocate(size, 4 * a_run + 5 < MOST ? 4 * a_run + 5 : MOST);
@@ -168,6 +173,39 @@ static void test_pages(void)
     is(faults_taken(), 0, "of every bin all pages without a block in use go, and again; those with one stay as they are");
     ok(gone > HAK_BINS, "%u times some went", gone);
     nothing_left();
+}
+
+/* Where the kernel's pages are longer than a slab, other runs lie on the last one of a run, and on the first. */
+static void test_long_pages(void)
+{
+    const size_t page = os_page;
+
+    for (os_page = page; os_page <= 64 * KIB; os_page *= 4) {
+        for (unsigned bin = 0; bin < HAK_BINS; bin++) {
+            const size_t size = sized(bin);
+            allocate(size, (unsigned)(bin_info[bin].run * SLAB_SIZE / size) * 2 + 1);
+            for (unsigned n = 0; n < 2; n++) {
+                thin_out(n ? 64 : 3);
+                heap_enter(h);
+                holes_purge(h);
+                heap_leave(h);
+                check_blocks(size);
+                for (unsigned b = 0; b < bin; b++)
+                    must(filled(beside[b], sized(b)));
+            }
+            free_all();
+            fill(beside[bin] = alloc(size), size);
+            flush_caches();
+        }
+        for (unsigned bin = 0; bin < HAK_BINS; bin++)
+            if (beside[bin]) {
+                block[blocks++] = beside[bin];
+                beside[bin] = NULL;
+            }
+        free_all();
+    }
+    os_page = page;
+    is(faults_taken(), 0, "pages of up to 64 KiB: none goes on which a block lies, of whatever run");
 }
 
 static uint32_t now_ms = 1000;
@@ -477,16 +515,16 @@ static void test_handler(void)
 
 int main(void)
 {
-    os_init();
-    if (os_page > SLAB_SIZE / 2) {
-        skip("pages of %zu bytes leave no hole in most runs", os_page);
-        return tap_done();
-    }
     start_front();
     for (int i = 0; i < TABLES; i++)
         table[i].os_purge_holes = 0;                    /* the test alone says when */
     if (!(h = heap_mine()))
         bail("no heap");
+    test_long_pages();
+    if (os_page > SLAB_SIZE / 2) {
+        skip("pages of %zu bytes leave no hole in most runs", os_page);
+        return tap_done();
+    }
     test_pages();
     test_still();
     test_empty();
