@@ -267,6 +267,23 @@ static void free_of_other(void)
         free(moving[i]);
 }
 
+/* A thread's first call, which takes the heap of the last one over. */
+static void *first_call(void *arg)
+{
+    TRAP_ON();
+    free(malloc(size));
+    TRAP_OFF();
+    if (is_child)
+        _exit(use_memory());
+    return arg;
+}
+
+static void birth(void)
+{
+    TRAP_OFF();
+    run_threads(1, first_call, NULL);
+}
+
 static void stepped(void (*fn)(void), int another)
 {
     if (another)
@@ -309,6 +326,35 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     for (goes_on = 0; goes_on < 2; goes_on++)
         test_children(what, fn, another, all, at_most);
     goes_on = 0;
+}
+
+/* --- in a thread past its end: libc runs the destructors of keys four times, and the heap goes after the third ------ */
+
+static pthread_key_t late_key;
+static long late_at_most;
+
+static void late_destructor(void *round)
+{
+    if ((intptr_t)round < 4)
+        pthread_setspecific(late_key, (void *)((intptr_t)round + 1));
+    else
+        test("a thread past its end", pair, 0, late_at_most);
+}
+
+static void *end_late(void *arg)
+{
+    for (int i = 0; i < 100; i++)
+        free(malloc(size));
+    pthread_setspecific(late_key, (void *)1);
+    return arg;
+}
+
+static void test_late(long at_most)
+{
+    late_at_most = at_most;
+    if (pthread_key_create(&late_key, late_destructor))
+        bail("no key");
+    run_threads(1, end_late, NULL);
 }
 
 /* --- in the middle of what a tool asked for ------------------------------------------------------- */
@@ -380,8 +426,10 @@ int main(int argc, char **argv)
     test("large blocks, of which a child uses some before it goes on", large, 0, at_most);
     nests = 0;
     test("another thread's blocks", free_of_other, 1, at_most);
+    test("the first call of a thread", birth, 0, at_most);
     if (with_counters())
         test_requests(at_most);
+    test_late(at_most);
     return tap_done();
 }
 

@@ -21,6 +21,7 @@ void heap_thread_exit(void *heap)
 {
     struct heap *h = heap;
 
+    heap_notice_fork();
     if (h != heap_self)
         return;
     if (h->cold.rearmed++ < REARMS) {
@@ -174,7 +175,7 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
 static struct heap *late_begin(void)
 {
     heap_notice_fork();
-    lock_take(&late_lock, &late_lock);
+    lock_take(&late_lock, &heap_self);                  /* the address stands for this thread */
     if (!late)
         late = heap_take();
     if (!late) {

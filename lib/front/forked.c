@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-#define FORK_TRIES 1200                     /* for a heap that is held: some 10 to 20 ms (os_pause) */
+/* For a heap that another thread holds: some 10 to 20 ms (os_pause).  That may wait itself, for what a signal handler
+ * has interrupted. */
+#define FORK_TRIES 1200
 
 /* The next look applies the child's table; nothing was asked of the child yet. */
 static void forget_orders(struct heap *h)
@@ -56,32 +58,21 @@ void heap_put_away(struct heap *h)
         heap_bring_back(h);
 }
 
-/* Were another thread in the middle of helping, the heap would be lost to the child.  One that helps for long, or waits
- * for what a signal handler has interrupted, is not waited for. */
-static void hold_to_fork(struct heap *h)
-{
-    if (h->cold.depth || heap_held(h) == HELD_TO_FORK)
-        return;
-    atomic_store_explicit(&h->cold.wanted, 1, memory_order_relaxed);
-    for (unsigned tries = 0; !heap_try_as(h, HELD_TO_FORK) && tries < FORK_TRIES; tries++)
-        os_pause(tries);
-    atomic_store_explicit(&h->cold.wanted, 0, memory_order_relaxed);
-}
-
+/* A slow path that we are on top of, or that waited for the heap, goes on with it. */
 static void drop_after_fork(struct heap *h)
 {
-    uint32_t mine = HELD_TO_FORK;
-
-    if (h->cold.depth == 0)
-        atomic_compare_exchange_strong_explicit(&h->cold.held, &mine, 0, memory_order_release, memory_order_relaxed);
+    if (heap_held(h) == HELD_TO_FORK)
+        atomic_store_explicit(&h->cold.held, h->cold.depth ? HELD_BY_OWN : HELD_BY_NONE, memory_order_release);
 }
 
 void heap_leave_to_fork(struct heap *h)
 {
     if (h->cold.depth == 1 && !h->cold.away)
         heap_put_away(h);
-    if (--h->cold.depth == 0 && heap_held(h) != HELD_TO_FORK)
+    if (h->cold.depth == 1 && heap_held(h) == HELD_BY_OWN)
         heap_drop(h);
+    atomic_signal_fence(memory_order_seq_cst);
+    h->cold.depth--;
 }
 
 void front_fork_prepare(void)
@@ -94,7 +85,7 @@ void front_fork_prepare(void)
     h->cold.forks = h->cold.forks << 1 | !h->cold.away;
     if (!h->cold.away)
         heap_put_away(h);
-    hold_to_fork(h);
+    heap_wait(h, HELD_TO_FORK, FORK_TRIES);             /* else it may be lost to the child */
 }
 
 void front_fork_parent(void)
@@ -131,7 +122,7 @@ void front_fork_child(void)
     heap_fork_noticed();
     if (heap_is_none(h))
         return;
-    if (h->cold.depth == 0 && heap_held(h) == HELD) {
+    if (heap_held(h) == HELD_BY_OTHER) {
         heap_self = (struct heap *)&heap_none;          /* another thread was in the middle of helping */
         return;
     }
@@ -149,18 +140,21 @@ void front_fork_child(void)
 
 /* Other threads do not exist here.  A heap that somebody held may be in the middle of anything: nobody
  * drops it, so that it is left alone for ever, unless it was this thread, on top of which a signal handler
- * has forked; then it goes on and counts.  Any other heap waits for a thread, less what its caches held:
- * their counts were wiped. */
+ * has forked; then it goes on to use it, as it may the heap of threads past their end.  Any other heap waits
+ * for a thread, less what its caches held: their counts were wiped. */
 static void sort_heap(struct heap *h)
 {
     h->cold.has_slot = false;
     h->cold.rebase = true;
     forget_orders(h);
-    if (heap_held(h) == HELD || h->cold.depth) {
+    atomic_store_explicit(&h->cold.wanted, 0, memory_order_relaxed);
+    const uint32_t held = heap_held(h);
+    const bool busy = held == HELD_BY_OTHER || held == HELD_BY_OWN || h->cold.depth;
+    if (busy || h == late)
         os_map_at(&h->slot, sizeof h->slot_pages);
-        return;
-    }
     heap_reset_hot(h);
+    if (busy)
+        return;
     heap_forget_forks(h);
     drop_after_fork(h);                                 /* its thread was forking, too */
     if (h != late) {
@@ -184,8 +178,10 @@ void front_fork_sort(void)
     size_t large = 0;
 
     lock_after_fork(&heaps_lock, self);
-    if (lock_after_fork(&late_lock, NULL))
+    if (lock_after_fork(&late_lock, &heap_self))
         late = NULL;
+    else if (heap_is_none(mine))                        /* this thread goes on without it: a handler may need it */
+        lock_drop(&late_lock);
     heaps_ended = NULL;
     atomic_store_explicit(&heaps_ended_count, 0, memory_order_relaxed);
     for (struct heap *h = heap_first(); h; h = h->cold.next_all)

@@ -75,11 +75,12 @@ void heap_fork_noticed(void)
     atomic_store_explicit(heap_fork_mark, 1, memory_order_relaxed);
 }
 
-/* Another thread is putting blocks back for us; it will not be long, unless it was preempted.  Or we fork. */
-void heap_wait(struct heap *h)
+/* Another thread is putting blocks back for us; it will not be long, unless it was preempted.  A signal handler on top
+ * of this may get the heap for us. */
+void heap_wait(struct heap *h, uint32_t as, unsigned tries_max)
 {
     atomic_store_explicit(&h->cold.wanted, 1, memory_order_relaxed);
-    for (unsigned tries = 0; heap_held(h) != HELD_TO_FORK && !heap_try(h); tries++)
+    for (unsigned tries = 0; !heap_held_by_own(h) && !heap_try_as(h, as) && tries < tries_max; tries++)
         os_pause(tries);
     atomic_store_explicit(&h->cold.wanted, 0, memory_order_relaxed);
 }
@@ -163,15 +164,13 @@ void heap_begin_slot(struct heap *h)
     GLOBAL_ADD(threads, 1);
 }
 
-struct heap *heap_pop_ended(void)
+/* The latest; in a child that goes on from the middle of this it may be another, or none. */
+static void pop_ended(void)
 {
-    struct heap *h = heaps_ended;
-
-    if (h) {
-        heaps_ended = h->cold.next_ended;
+    if (heaps_ended) {
+        heaps_ended = heaps_ended->cold.next_ended;
         atomic_fetch_sub_explicit(&heaps_ended_count, 1, memory_order_relaxed);
     }
-    return h;
 }
 
 void heap_push_ended(struct heap *h)
@@ -184,15 +183,18 @@ void heap_push_ended(struct heap *h)
 struct heap *heap_take(void)
 {
     lock_take(&heaps_lock, hak_my_slot());
-    struct heap *h = heap_pop_ended();
-    if (!h && (h = map_heap()) != NULL) {
+    struct heap *h = heaps_ended;
+    if (h) {
+        heap_wait(h, HELD_BY_OWN, UINT_MAX);            /* first: in a child those that nobody holds are ended ones */
+        pop_ended();
+    } else if ((h = map_heap()) != NULL) {
+        atomic_store_explicit(&h->cold.held, HELD_BY_OWN, memory_order_relaxed);
         h->cold.next_all = atomic_load_explicit(&heaps, memory_order_relaxed);
         atomic_store_explicit(&heaps, h, memory_order_release);
     }
     lock_drop(&heaps_lock);
     if (!h)
         return NULL;
-    heap_wait(h);                                       /* somebody may be helping it */
     heap_ensure_slot(h);
     heap_begin_slot(h);
     if (h->cold.bare)
@@ -201,7 +203,6 @@ struct heap *heap_take(void)
     h->cold.rearmed = 0;
     h->hot.countdown = heap_tick_frees(h);
     heap_seen(h);
-    heap_drop(h);
     return h;
 }
 
@@ -217,6 +218,7 @@ static hak_cold struct heap *heap_birth(void)
     if (!h)
         return NULL;
     heap_self = h;
+    heap_ensure_slot(h);                                /* again: a child, forked in between, goes on */
     heap_enter(h);
     heap_look(h);
     heap_leave(h);

@@ -141,8 +141,7 @@ struct heap_cold {
     uint64_t hot_bins;                      /* bit b: bin b has been used, or is about to be */
     int32_t drain_left;                     /* frees until the next drain */
     uint32_t depth;                         /* slow paths of its own thread, one within the other */
-    _Atomic uint32_t held;                  /* HELD: somebody works on `cold`; a forked child leaves it alone.
-                                             * HELD_TO_FORK: nobody does, while its thread forks */
+    _Atomic uint32_t held;                  /* by whom (enum held): who works on `cold` */
     _Atomic uint32_t wanted;                /* its thread waits for who holds it */
     bool ended;                             /* it has no thread: `hot` is its holder's, too */
     bool bare;                              /* `hot` and the offsets have been purged: all zero */

@@ -59,7 +59,7 @@ static size_t purge_holes(struct slab *slab)
 
 /* Meanwhile the run is in no list, so that a signal handler on top of us gets none of its blocks.  It waits at the
  * tail then: others are taken from before it, and it may come to be empty. */
-static size_t purge(struct heap *h, struct slab *slab)
+static size_t purge_run(struct heap *h, struct slab *slab)
 {
     const unsigned bin = slab->bin;
 
@@ -113,7 +113,7 @@ static bool look_on(struct heap *h, struct effort *e)
             if (due && slab->used == 0)
                 slab_release_empty(h, slab);
             else if (due)
-                e->bytes += purge(h, slab);
+                e->bytes += purge_run(h, slab);
         } else if (next_bin(&c->hole_bins, &bin)) {
             c->hole_at = c->bin[bin].avail;
         } else {
@@ -169,12 +169,12 @@ void holes_of_idle(uint32_t ms)
     struct effort e = effort_after(ms);
 
     do {
-        if (h != heap_self && heap_is_idle(h) && (!look_at(h, &e) || os_now_ns() >= e.until))
+        if (h != heap_self && heap_is_idle(h) && !look_at(h, &e))
             break;
         h = h->cold.next_all;
         if (!h && begin)
             h = heap_first();
-    } while (h != begin);
+    } while (h != begin && os_now_ns() < e.until);
     atomic_store_explicit(&turn, h, memory_order_relaxed);
 }
 

@@ -7,6 +7,8 @@
 #include "lib/core/pool.h"
 #include "lib/front/heap.h"
 
+#include <limits.h>
+
 /* ---- cache.c: slabs <-> caches ---- */
 
 /* Moves up to `want` blocks from the heap's slabs to `out`; how many. */
@@ -97,19 +99,25 @@ void remote_pass_on(struct heap *h, unsigned bin, void *p);
 void heap_put_away(struct heap *h);
 void heap_bring_back(struct heap *h);
 
-enum { HELD = 1, HELD_TO_FORK };
+/* Who works on a heap's `cold`.  A forked child leaves a heap alone on which somebody did. */
+enum held {
+    HELD_BY_NONE,
+    HELD_BY_OTHER,                                  /* a thread that helps */
+    HELD_BY_OWN,                                    /* its thread, or the one that takes it over */
+    HELD_TO_FORK,                                   /* nobody, and its thread forks: it may go on to work on it */
+};
 
-/* Another thread's heap, if nobody works on it. */
-hak_inline bool heap_try_as(struct heap *h, uint32_t how)
+hak_inline bool heap_try_as(struct heap *h, uint32_t as)
 {
-    uint32_t not = 0;
+    uint32_t not = HELD_BY_NONE;
 
-    return atomic_compare_exchange_strong_explicit(&h->cold.held, &not, how, memory_order_acquire, memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&h->cold.held, &not, as, memory_order_acquire, memory_order_relaxed);
 }
 
+/* Another thread's heap, if nobody works on it. */
 hak_inline bool heap_try(struct heap *h)
 {
-    return heap_try_as(h, HELD);
+    return heap_try_as(h, HELD_BY_OTHER);
 }
 
 hak_inline uint32_t heap_held(const struct heap *h)
@@ -117,35 +125,52 @@ hak_inline uint32_t heap_held(const struct heap *h)
     return atomic_load_explicit(&h->cold.held, memory_order_relaxed);
 }
 
-hak_inline void heap_drop(struct heap *h)
+/* Asked by its own thread. */
+hak_inline bool heap_held_by_own(const struct heap *h)
 {
-    atomic_store_explicit(&h->cold.held, 0, memory_order_release);
+    return heap_held(h) >= HELD_BY_OWN;
 }
 
-/* Its own thread's turn, or the one that takes it over. */
-void heap_wait(struct heap *h);
+hak_inline void heap_drop(struct heap *h)
+{
+    atomic_store_explicit(&h->cold.held, HELD_BY_NONE, memory_order_release);
+}
+
+/* Its own thread's turn, or the one that takes it over; as HELD_BY_OWN or HELD_TO_FORK, unless it is so already.  Gives
+ * up after so many tries. */
+void heap_wait(struct heap *h, uint32_t as, unsigned tries_max);
 
 /* heap_leave while the thread forks. */
 void heap_leave_to_fork(struct heap *h);
 
 /* Every slow path that touches `cold` starts and ends with these; they nest.  A fork is noticed, and
  * one that happens in between leaves the heap alone in the child.  What a fork under way has put away is back in
- * between (forked.c). */
+ * between (forked.c).
+ *
+ * A signal handler may enter at any point of either.  It looks at `held` for whether its thread holds the heap,
+ * since at the ends of a slow path `depth` says so too early and too late; and what it has taken there it
+ * leaves to its thread, whose next slow path drops it. */
 hak_inline void heap_enter(struct heap *h)
 {
     heap_notice_fork();
-    if (h->cold.depth++ == 0 && unlikely(!heap_try(h)))
-        heap_wait(h);
+    h->cold.depth++;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (!heap_held_by_own(h) && unlikely(!heap_try_as(h, HELD_BY_OWN)))
+        heap_wait(h, HELD_BY_OWN, UINT_MAX);
     if (unlikely(h->cold.away))
         heap_bring_back(h);
 }
 
 hak_inline void heap_leave(struct heap *h)
 {
-    if (unlikely(h->cold.forks > NO_FORKS))
+    if (unlikely(h->cold.forks > NO_FORKS)) {
         heap_leave_to_fork(h);
-    else if (--h->cold.depth == 0)
+        return;
+    }
+    if (h->cold.depth == 1)
         heap_drop(h);
+    atomic_signal_fence(memory_order_seq_cst);
+    h->cold.depth--;
 }
 
 /* Drains the queue of another thread's heap, if that can be had. */
@@ -167,10 +192,9 @@ hak_inline bool next_bin(uint64_t *bins, unsigned *bin)
 extern struct lock heaps_lock;
 extern struct heap *heaps_ended;
 extern _Atomic unsigned heaps_ended_count;
-struct heap *heap_pop_ended(void);
 void heap_push_ended(struct heap *h);
 
-/* A heap for a thread: an ended one's, or a new one.  NULL: no memory. */
+/* A heap for a thread: an ended one's, or a new one; held, until its first slow path ends.  NULL: no memory. */
 struct heap *heap_take(void);
 
 /* This thread has given its heap up, and gets no other. */

@@ -191,6 +191,7 @@ void heap_look(struct heap *h)
 
 void heap_catch_up(void)
 {
+    heap_notice_fork();
     struct heap *h = heap_self;
     int saved = errno;
 

@@ -343,9 +343,9 @@ static void test_end(void)
     is(faults_taken(), 0, "whatever number of runs, a look with time enough ends with the last");
 }
 
-static void idle_looks(unsigned n)
+static void idle_looks(unsigned n, long ns)
 {
-    step = 0;
+    step = ns;
     heap_enter(h);
     while (n-- > 0)
         holes_of_idle(126);
@@ -382,14 +382,14 @@ static void test_sleeper(void)
     other = h;
     h = mine;
     atomic_store(&other->cold.ticked_ms, atomic_load(&core_now_ms));
-    idle_looks(3 * SLAB_STILL);
+    idle_looks(3 * SLAB_STILL, 0);
     ok(!pages_of(other, bin_of_tiny(64)).right, "a thread at work sees to its runs itself");
     time_passes(1000);
     must(heap_try(other));
-    idle_looks(3 * SLAB_STILL);
+    idle_looks(3 * SLAB_STILL, 0);
     ok(!pages_of(other, bin_of_tiny(64)).right, "a heap that is held is left alone");
     heap_drop(other);
-    idle_looks(SLAB_STILL + 1);
+    idle_looks(SLAB_STILL + 1, 0);
     ok(pages_of(other, bin_of_tiny(64)).right, "of a thread that sleeps another one gives them back");
     must(heap_try(other));
     heap_drop(other);
@@ -398,6 +398,47 @@ static void test_sleeper(void)
     pthread_join(thread, NULL);
     h = mine;
     is(faults_taken(), 0, "and nothing is lost");
+}
+
+/* ---- several that sleep ---- */
+
+enum { SLEEPERS = 3 };
+static struct slab *asleep[SLEEPERS];
+static pthread_barrier_t all_asleep;
+
+static void *sleeps(void *number)
+{
+    void *p = alloc(1024);
+
+    heap_enter(heap_self);
+    heap_give_back_caches(heap_self);
+    heap_leave(heap_self);
+    must((asleep[(uintptr_t)number] = slab_of(p))->list == ON_AVAIL);
+    pthread_barrier_wait(&all_asleep);
+    pthread_barrier_wait(&all_asleep);
+    release(p);
+    end_of_thread();
+    return NULL;
+}
+
+/* Where the time is over after each, even if all of its runs have been seen. */
+static void test_turns(void)
+{
+    pthread_t thread[SLEEPERS];
+
+    pthread_barrier_init(&all_asleep, NULL, SLEEPERS + 1);
+    for (uintptr_t i = 0; i < SLEEPERS; i++)
+        if (pthread_create(&thread[i], NULL, sleeps, (void *)i))
+            bail("no thread");
+    pthread_barrier_wait(&all_asleep);
+    time_passes(1000);
+    idle_looks((unsigned)heaps_made() * (SLAB_STILL + 2), 1000000000);
+    for (int i = 0; i < SLEEPERS; i++)
+        is(asleep[i]->still, SLAB_STILL, "sleeper %d has had its turns", i);
+    pthread_barrier_wait(&all_asleep);
+    for (int i = 0; i < SLEEPERS; i++)
+        pthread_join(thread[i], NULL);
+    pthread_barrier_destroy(&all_asleep);
 }
 
 static void test_locked(void)
@@ -531,6 +572,7 @@ int main(void)
     test_bounded();
     test_end();
     test_sleeper();
+    test_turns();
     test_locked();
     stress(2, uses_blocks);
     let_go();

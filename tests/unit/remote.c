@@ -1,6 +1,7 @@
 /* remote.c: blocks that another thread's heap owns: each comes back exactly once, whoever drains, and
  * whatever heap its slab has moved to meanwhile; by threads that come and go, under every kind of knobs,
  * and in interleavings. */
+#include <errno.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include "tests/unit/blocks.h"
@@ -269,6 +270,74 @@ static void test_helped_at_fork(void)
     is(held, 0, "and the parent lets go of it");
 }
 
+/* And where a signal handler forks, on top of a slow path that waits for the helper: both go on with it. */
+static _Atomic int forking;
+static volatile pid_t forked;
+
+static void forks_here(int sig)
+{
+    int saved = errno;
+
+    (void)sig;
+    atomic_store(&forking, 1);
+    forked = fork();
+    if (forked == 0)
+        alarm(5);
+    errno = saved;
+}
+
+static void *helps_and_kills(void *arg)
+{
+    must(heap_try(owner));
+    pthread_barrier_wait(&step);
+    while (!atomic_load(&owner->cold.wanted))
+        sched_yield();
+    pthread_kill(*(pthread_t *)arg, SIGUSR1);
+    while (!atomic_load(&forking))
+        sched_yield();
+    usleep(2000);
+    heap_drop(owner);
+    return NULL;
+}
+
+static void test_waits_at_fork(void)
+{
+    pthread_t self = pthread_self(), helper;
+    int status = -1;
+
+    signal(SIGUSR1, forks_here);
+    pthread_barrier_init(&step, NULL, 2);
+    if (pthread_create(&helper, NULL, helps_and_kills, &self))
+        bail("no thread");
+    pthread_barrier_wait(&step);
+    heap_catch_up();
+    if (forked == 0)
+        syscall(SYS_exit_group, heap_self != owner || heap_held(owner) != HELD_BY_NONE || uses_all(0) != 0);
+    pthread_join(helper, NULL);
+    waitpid(forked, &status, 0);
+    is_str(ending(status), "exit 0", "a child forked by a signal handler goes on with a slow path that waited");
+    is(heap_held(owner), HELD_BY_NONE, "and the parent lets go of it");
+    pthread_barrier_destroy(&step);
+}
+
+/* A handler may take the heap for its thread, at the ends of a slow path, too: the next slow path lets go of it. */
+static void uses_slow_paths(int sig)
+{
+    (void)sig;
+    heap_catch_up();
+}
+
+static void test_handler_at_ends(void)
+{
+    signal(SIGUSR1, uses_slow_paths);
+    owner->cold.depth = 1;                              /* as before a slow path has the heap, or after it has dropped it */
+    raise(SIGUSR1);
+    is(heap_held(owner), HELD_BY_OWN, "a handler where `depth` says that the heap is held, and it is not, takes it");
+    owner->cold.depth = 0;
+    heap_catch_up();
+    is(heap_held(owner), HELD_BY_NONE, "and the next slow path lets go of it");
+}
+
 /* Another thread frees what is no block's start, or a block twice. */
 static long off_by;
 
@@ -328,6 +397,8 @@ static void test_bad_moments(void)
     is_str(in_child(frees_what_has_gone), "signal 6", "a block that comes back after its slab: a message");
     test_held_at_fork();
     test_helped_at_fork();
+    test_waits_at_fork();
+    test_handler_at_ends();
 }
 
 /* ---- threads that hand blocks over, end, and leave slabs to others ---- */
