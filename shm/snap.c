@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "shm/internal.h"
 
@@ -119,13 +121,19 @@ bool shm_read_state(const struct shm_seg *seg, uint8_t *area, bool *torn)
 
 /* ---- Slots --------------------------------------------------------------------------------- */
 
-/* Slots that may be read: no more than there are, nor than the file has memory for. */
-static unsigned slots_used(const struct shm_seg *seg, const struct hak_state *state)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    uint64_t most = seg->header.slots_max, n = state->slots_used;
-    uint64_t backed = shm_backed(seg, seg->header.slots_off) / seg->header.slot_stride;
-    most = most < backed ? most : backed;
-    return (unsigned)(n < most ? n : most);
+    return a < b ? a : b;
+}
+
+/* Slots that may be read: no more than there are, nor, beyond those already read, than the file has memory for. */
+static unsigned slots_used(const struct shm_snap *snap)
+{
+    const struct hak_seg_header *h = &snap->seg->header;
+    uint64_t used = least(h->slots_max, snap->state.slots_used);
+    if (used > snap->slot_count)
+        used = least(used, shm_backed(snap->seg, h->slots_off) / h->slot_stride);
+    return (unsigned)used;
 }
 
 static const uint8_t *slot_source(const struct shm_seg *seg, unsigned slot)
@@ -170,21 +178,39 @@ static void read_head(const struct shm_snap *snap, unsigned slot)
         head->walk_seq |= 1;
 }
 
-/* What is live are the allocations less the frees.  Both are read right after one another and the allocations
- * last, so that little comes in between; slot by slot, since what a slot has lies together. */
-static void read_slots(void *arg)
+/* At once, since a fault for each page takes as long as to read it.  Where that can't be done the faults do it. */
+static void map_slots(const struct shm_snap *snap)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)slot_source(snap->seg, 0) & ~(page - 1);
+    madvise((void *)from, (uintptr_t)slot_source(snap->seg, snap->slot_count) - from, MADV_POPULATE_READ);
+}
+
+/* Slot by slot, since what a slot has lies together. */
+static void read_others(void *arg)
 {
     const struct shm_snap *snap = arg;
-    const struct shm_seg *seg = snap->seg;
-    memset(snap->slot_sums, 0, seg->header.slot_stride);
     for (unsigned slot = 0; slot < snap->slot_count; slot++) {
         read_head(snap, slot);
-        read_words(snap, slot, &seg->others);
+        read_words(snap, slot, &snap->seg->others);
     }
+}
+
+/* These words of all slots, and nothing else. */
+static void read_all(const struct shm_snap *snap, const struct shm_words *words)
+{
+    for (const struct shm_row *r = words->row, *end = r + words->count; r < end; r++)
+        memset(snap->slot_sums + r->at, 0, r->count * sizeof *snap->slot_sums);
     for (unsigned slot = 0; slot < snap->slot_count; slot++)
-        read_words(snap, slot, &seg->frees);
-    for (unsigned slot = 0; slot < snap->slot_count; slot++)
-        read_words(snap, slot, &seg->allocs);
+        read_words(snap, slot, words);
+}
+
+/* What is live are the allocations less the frees.  Both are read right after one another and the allocations
+ * last, so that little comes in between. */
+static void read_calls(void *arg)
+{
+    const struct shm_snap *snap = arg;
+    read_all(snap, &snap->seg->frees);
+    read_all(snap, &snap->seg->allocs);
 }
 
 static long times_put_off_cpu(void)
@@ -193,13 +219,17 @@ static long times_put_off_cpu(void)
     return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nivcsw;
 }
 
-/* What is allocated while this reads shows as live: once more where another ran on our CPU meanwhile.  A
+/* What is allocated while the calls are read shows as live: once more where another ran on our CPU meanwhile.  A
  * process with very many threads on a busy machine may need all tries. */
 static bool copy_slots(struct shm_snap *snap)
 {
+    memset(snap->slot_sums, 0, snap->seg->header.slot_stride);
+    map_slots(snap);
+    if (!shm_guarded(read_others, snap))
+        return false;
     for (int tries = 1;; tries++) {
         long before = times_put_off_cpu();
-        if (!shm_guarded(read_slots, snap))
+        if (!shm_guarded(read_calls, snap))
             return false;
         if (times_put_off_cpu() == before || tries == SLOTS_TRIES)
             return true;
@@ -222,7 +252,7 @@ static int fill(struct shm_snap *snap, struct shm_error *err)
         if (!shm_read_state(seg, snap->state_bytes, &snap->torn))
             return shm_cut_off(err);
         memcpy(&snap->state, snap->state_bytes, sizeof snap->state);
-        unsigned count = slots_used(seg, &snap->state);
+        unsigned count = slots_used(snap);
         if (snap->slot_bytes && count <= snap->slot_count)
             break;
         free(snap->slot_bytes);
