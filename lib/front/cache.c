@@ -553,8 +553,9 @@ static bool queue_is_due(struct heap *h)
     return queued && queued >= h->cold.knobs.p0_drain_thresh && !h->cold.knobs.p0_no_drain;
 }
 
-/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  An L1 that is too small
- * for as many as they say grows, for the next time. */
+/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  A thread's first refill of a
+ * bin brings few, the next one twice as many and so on, and L1 grows with them: most threads use little of a size, and
+ * what was brought has to be given back at their end. */
 static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
@@ -562,7 +563,9 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
 
     if (b->l1_cap == 0)
         l1_grow(b, bin);
-    unsigned want = c->refill < b->l1_cap ? c->refill : (unsigned)b->l1_cap;
+    unsigned want = h->cold.fill[bin] < b->l1_cap ? h->cold.fill[bin] : (unsigned)b->l1_cap;
+    if (want > c->refill)
+        want = c->refill;
     if (c->sll)
         return sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
     if (queue_is_due(h)) {
@@ -570,8 +573,11 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
         if (b->l1_n)
             return (unsigned)b->l1_n;
     }
-    if (want < c->refill)
-        l1_grow(b, bin);
+    if (want < c->refill) {
+        if (want == b->l1_cap)
+            l1_grow(b, bin);
+        h->cold.fill[bin] = (uint16_t)(2 * want);
+    }
     return slabs_take(h, bin, b->l1, want);
 }
 

@@ -201,6 +201,8 @@ struct heap *heap_take(void)
         heap_fill_offsets(h);
     h->cold.ended = h->cold.bare = false;
     h->cold.rearmed = 0;
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        h->cold.fill[bin] = L1_START;
     h->hot.countdown = heap_tick_frees(h);
     heap_seen(h);
     return h;

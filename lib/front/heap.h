@@ -95,7 +95,7 @@ struct bin_cold {
     uint32_t sll_n;
     uint16_t empties;                       /* slabs in `avail` with used == 0 */
     uint16_t l0_room;                       /* capacity of L0, whichever way blocks come into it */
-    uint16_t refill;                        /* blocks that a refill brings */
+    uint16_t refill;                        /* blocks that a refill brings at most */
     bool sll_on;
     uint16_t l0_seen, l1_seen;              /* what was in L0 and L1 at the last drain: idle_trim */
     uint64_t l0_calls_seen;
@@ -128,6 +128,7 @@ struct law_base {
 
 struct heap_cold {
     struct bin_cold bin[HAK_BINS];
+    uint16_t fill[HAK_BINS];                /* blocks that the next refill of each bin brings, or `refill` */
     struct batch batch[BATCHES];
     struct parcel *parcels[2];              /* of this heap, empty: for BATCH_BLOCKS, and for few */
     uint32_t kept_most;                     /* cells of `kept` in use: as large.cache says, or none */

@@ -256,6 +256,49 @@ static void test_inherited(void)
         heap_free(p[--live]);
 }
 
+/* ---- what refills bring: each thread's first ones few blocks, whatever the heap's last thread has used ---- */
+
+enum { REFILLS = 4 };                       /* of one slab */
+static struct heap *of_thread;
+static unsigned brought[REFILLS];
+
+static void *refills(void *arg)
+{
+    const unsigned bin = bin_of_tiny(64);
+    const struct bin *b;
+    void *p[L1_START << REFILLS];
+    unsigned n = 0;
+
+    of_thread = heap_mine();
+    b = &of_thread->hot.bin[bin];
+    for (unsigned i = 0; i < REFILLS; i++) {
+        while (b->l0_n || b->l1_n)
+            p[n++] = heap_alloc(64);
+        p[n++] = heap_alloc(64);
+        brought[i] = (unsigned)b->l1_n + 1;
+    }
+    while (n > 0)
+        heap_free(p[--n]);
+    end_of_thread();
+    return arg;
+}
+
+static void test_refills(void)
+{
+    struct heap *first = NULL;
+
+    for (int life = 0; life < 3; life++) {
+        unsigned right = 0;
+        run_threads(1, refills, NULL);
+        for (unsigned i = 0; i < REFILLS; i++)
+            right += brought[i] == (unsigned)L1_START << i;
+        is(right, REFILLS, "thread %d: refills of 16 blocks, 32 and so on", life);
+        must(!first || of_thread == first);
+        first = of_thread;
+    }
+    is(faults_taken(), 0, "all on one heap");
+}
+
 int main(void)
 {
     pthread_atfork(others_before, others_after, others_after);
@@ -269,5 +312,6 @@ int main(void)
     test_fork();
     test_handlers_of_others();
     test_inherited();
+    test_refills();
     return tap_done();
 }
