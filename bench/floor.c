@@ -1,4 +1,4 @@
-/* floor: a do-nothing allocator, as a limit that correct ones come near to.
+/* floor: a free list without any check, as a limit that correct ones come near to.
  *
  * Free lists by size, one set a thread; fresh blocks are cut from a mapping.  Nothing is ever given
  * back or joined, a block belongs to whoever freed it, a thread's lists die with it; after every
