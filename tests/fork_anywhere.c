@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <ucontext.h>
 #include "tests/seg.h"
 
@@ -116,6 +117,13 @@ static int use_memory(void)
     return 0;
 }
 
+/* A child's end; what it left would be swept by the threads that we step through. */
+static void leave(int status)
+{
+    remove_segment(getpid());
+    _exit(status);
+}
+
 /* --- children that use large blocks in the handler, and go on with what was interrupted ------------------ */
 
 enum { LARGE = 40000, NESTED = 3 };
@@ -148,6 +156,8 @@ static void on_trap(int sig, siginfo_t *info, void *context)
     int status, e = errno;
     (void)sig;
     (void)info;
+    if ((uintptr_t)c->uc_mcontext.gregs[REG_RIP] - getauxval(AT_SYSINFO_EHDR) < 64 * 1024)
+        return;                                 /* the vDSO asks again if the kernel's clock has ticked: for ever here */
     if (!every || ++steps % every || forks == 4096) {
         steps += !every;
         return;
@@ -158,7 +168,7 @@ static void on_trap(int sig, siginfo_t *info, void *context)
     if (pid == 0) {
         alarm(60);
         if (!goes_on)
-            _exit(use_memory());
+            leave(use_memory());
         others_allocate = others;
         is_child = 1;
         bad_children = 0;
@@ -246,7 +256,7 @@ static void fork_once(void)
     others_allocate = 0;
     if (pid == 0) {
         alarm(60);
-        _exit(use_memory());
+        leave(use_memory());
     }
     if (pid < 0 || (waitpid(pid, &status, 0) == pid ? status : errno != ECHILD)) {  /* a child that goes on: ECHILD */
         bad_children++;
@@ -265,23 +275,6 @@ static void free_of_other(void)
 {
     for (int i = 0; i < 200; i++)
         free(moving[i]);
-}
-
-/* A thread's first call, which takes the heap of the last one over. */
-static void *first_call(void *arg)
-{
-    TRAP_ON();
-    free(malloc(size));
-    TRAP_OFF();
-    if (is_child)
-        _exit(use_memory());
-    return arg;
-}
-
-static void birth(void)
-{
-    TRAP_OFF();
-    run_threads(1, first_call, NULL);
 }
 
 static void stepped(void (*fn)(void), int another)
@@ -304,7 +297,7 @@ static void test_children(const char *what, void (*fn)(void), int another, long 
     forks = bad_children = 0;
     stepped(fn, another);
     if (is_child)
-        _exit(bad_children ? 5 : !nested_are_whole() ? 6 : use_memory());
+        leave(bad_children ? 5 : !nested_are_whole() ? 6 : use_memory());
     ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
     if (!is(bad_children, 0, "every child%s has the memory it needs, and nobody else's",
             goes_on ? " that goes on" : "")) {
@@ -328,33 +321,128 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     goes_on = 0;
 }
 
-/* --- in a thread past its end: libc runs the destructors of keys four times, and the heap goes after the third ------ */
+/* --- in a thread's first call, at its end, and past it -------------------------------------------------
+ *
+ * A child that goes on uses more heaps at a time than there were: each is one thread's. */
 
-static pthread_key_t late_key;
-static long late_at_most;
+enum { ENDED = 3, USERS = 20 };
+static pthread_barrier_t together;
 
-static void late_destructor(void *round)
+static void *uses_heap(void *arg)
 {
-    if ((intptr_t)round < 4)
-        pthread_setspecific(late_key, (void *)((intptr_t)round + 1));
-    else
-        test("a thread past its end", pair, 0, late_at_most);
+    unsigned char *p[100];
+    intptr_t me = (intptr_t)arg + 1, bad = 0;
+    for (int i = 0; i < 100; i++)
+        p[i] = memset(malloc(size), (int)me, size);
+    pthread_barrier_wait(&together);
+    for (int i = 0; i < 100; i++)
+        bad += p[i][0] != me || p[i][size - 1] != me;
+    pthread_barrier_wait(&together);
+    for (int i = 0; i < 100; i++)
+        free(p[i]);
+    return (void *)bad;
 }
 
-static void *end_late(void *arg)
+/* As many, and this thread's. */
+static long use_heaps(int n)
+{
+    pthread_t t[n];
+    void *bad;
+    pthread_barrier_init(&together, NULL, (unsigned)n + 1);
+    for (intptr_t i = 0; i < n; i++)
+        if (pthread_create(&t[i], NULL, uses_heap, (void *)i))
+            bail("no thread");
+    long all = (intptr_t)uses_heap((void *)(intptr_t)n);
+    for (int i = 0; i < n; i++) {
+        pthread_join(t[i], &bad);
+        all += (intptr_t)bad;
+    }
+    return all;
+}
+
+static void child_ends(void)
+{
+    if (is_child)
+        leave(use_heaps(USERS) ? 7 : use_memory());
+}
+
+static pthread_barrier_t called;
+
+static void *first_call(void *stays)
+{
+    TRAP_ON();
+    free(malloc(size));
+    TRAP_OFF();
+    child_ends();
+    if (!stays)
+        return NULL;
+    pthread_barrier_wait(&called);
+    for (;;)
+        pause();
+}
+
+static void takes_heap_over(void)
+{
+    TRAP_OFF();
+    run_threads(1, first_call, NULL);
+}
+
+static void gets_new_heap(void)
+{
+    pthread_t t;
+    TRAP_OFF();
+    pthread_barrier_init(&called, NULL, 2);
+    if (pthread_create(&t, NULL, first_call, &called))
+        bail("no thread");
+    pthread_barrier_wait(&called);
+}
+
+/* libc runs the destructors of keys four times, ours before those here, and the heap goes in the third. */
+static pthread_key_t end_key;
+static int rounds;
+static long past_end_at_most;           /* 0: the third is stepped through */
+
+static void destructor(void *arg)
+{
+    if (++rounds == 3 && !past_end_at_most) {
+        TRAP_OFF();
+        child_ends();
+    } else if (rounds == 4) {
+        test("a thread past its end", pair, 0, past_end_at_most);
+    } else {
+        pthread_setspecific(end_key, arg);
+        if (rounds == 2 && !past_end_at_most)
+            TRAP_ON();
+    }
+}
+
+static void *has_destructor(void *arg)
 {
     for (int i = 0; i < 100; i++)
         free(malloc(size));
-    pthread_setspecific(late_key, (void *)1);
+    pthread_setspecific(end_key, &rounds);
     return arg;
 }
 
-static void test_late(long at_most)
+static void ends(void)
 {
-    late_at_most = at_most;
-    if (pthread_key_create(&late_key, late_destructor))
+    TRAP_OFF();
+    rounds = 0;
+    run_threads(1, has_destructor, NULL);
+}
+
+static void test_threads(long at_most)
+{
+    if (pthread_key_create(&end_key, destructor))
         bail("no key");
-    run_threads(1, end_late, NULL);
+    for (int i = 0; i < ENDED; i++)             /* whatever heaps wait for a thread have one */
+        gets_new_heap();
+    test("the first call of a thread, with a new heap", gets_new_heap, 0, at_most);
+    use_heaps(ENDED);
+    test("the first call of a thread, with an old heap", takes_heap_over, 0, 2 * at_most);
+    test("the end of a thread", ends, 0, 2 * at_most);
+    past_end_at_most = at_most;
+    ends();
 }
 
 /* --- in the middle of what a tool asked for ------------------------------------------------------- */
@@ -391,7 +479,7 @@ static void test_requests(long at_most)
         ask(&s);
         TRAP_OFF();
         if (is_child)
-            _exit(obeys());
+            leave(obeys());
         all = steps;
     }
     ok(forks >= 10, "a purge and a walk: %d forks among %ld instructions", forks, all);
@@ -426,10 +514,9 @@ int main(int argc, char **argv)
     test("large blocks, of which a child uses some before it goes on", large, 0, at_most);
     nests = 0;
     test("another thread's blocks", free_of_other, 1, at_most);
-    test("the first call of a thread", birth, 0, at_most);
     if (with_counters())
         test_requests(at_most);
-    test_late(at_most);
+    test_threads(at_most);
     return tap_done();
 }
 

@@ -35,7 +35,6 @@ void heap_thread_exit(void *heap)
     hak_trace(HAK_TRACE_THREAD_EXIT, 0xFFFF, 0);
     usdt_thread_exit(h);
     h->cold.ended = true;
-    heap_leave(h);
     h->slot.head.tid = 0;
     __atomic_store_n(&h->slot.head.state, HAK_SLOT_ENDED, __ATOMIC_RELEASE);
     GLOBAL_ADD(threads_ended, 1);
@@ -44,6 +43,7 @@ void heap_thread_exit(void *heap)
     lock_take(&heaps_lock, &h->slot);
     heap_push_ended(h);
     lock_drop(&heaps_lock);
+    heap_leave(h);                                      /* last: a child of a fork lists those that nobody holds */
     errno = saved;
 }
 

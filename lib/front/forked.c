@@ -69,10 +69,14 @@ void heap_leave_to_fork(struct heap *h)
 {
     if (h->cold.depth == 1 && !h->cold.away)
         heap_put_away(h);
-    if (h->cold.depth == 1 && heap_held(h) == HELD_BY_OWN)
-        heap_drop(h);
-    atomic_signal_fence(memory_order_seq_cst);
-    h->cold.depth--;
+}
+
+void heap_drop_again(struct heap *h)
+{
+    uint32_t own = HELD_BY_OWN;
+
+    atomic_compare_exchange_strong_explicit(&h->cold.held, &own, HELD_BY_NONE, memory_order_release,
+                                            memory_order_relaxed);
 }
 
 void front_fork_prepare(void)
@@ -110,6 +114,7 @@ void heap_forget_forks(struct heap *h)
 {
     h->cold.away = false;
     h->cold.forks = NO_FORKS;
+    drop_after_fork(h);
 }
 
 /* ---- the child ---- */
@@ -135,7 +140,6 @@ void front_fork_child(void)
     }
     heap_forget_forks(h);
     forget_orders(h);
-    drop_after_fork(h);
 }
 
 /* Other threads do not exist here.  A heap that somebody held may be in the middle of anything: nobody
@@ -155,8 +159,7 @@ static void sort_heap(struct heap *h)
     heap_reset_hot(h);
     if (busy)
         return;
-    heap_forget_forks(h);
-    drop_after_fork(h);                                 /* its thread was forking, too */
+    heap_forget_forks(h);                               /* its thread was forking, too */
     if (h != late) {
         h->cold.ended = true;
         heap_push_ended(h);

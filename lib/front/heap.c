@@ -142,9 +142,6 @@ static struct heap *map_heap(void)
     h->cold.knobs.sll_drain_interval = TICK_FREES;
     h->cold.knobs.bump_chunk = 1;
     h->cold.forks = NO_FORKS;
-    h->cold.has_slot = true;
-    front_slot(&h->slot);
-    GLOBAL_ADD(heaps, 1);
     return h;
 }
 
@@ -164,15 +161,6 @@ void heap_begin_slot(struct heap *h)
     GLOBAL_ADD(threads, 1);
 }
 
-/* The latest; in a child that goes on from the middle of this it may be another, or none. */
-static void pop_ended(void)
-{
-    if (heaps_ended) {
-        heaps_ended = heaps_ended->cold.next_ended;
-        atomic_fetch_sub_explicit(&heaps_ended_count, 1, memory_order_relaxed);
-    }
-}
-
 void heap_push_ended(struct heap *h)
 {
     h->cold.next_ended = heaps_ended;
@@ -180,14 +168,28 @@ void heap_push_ended(struct heap *h)
     atomic_fetch_add_explicit(&heaps_ended_count, 1, memory_order_relaxed);
 }
 
+/* The latest that nobody is helping; NULL: there is none.  It is held first, and then taken off: a signal handler may
+ * fork at any point of this, and all heaps that nobody holds are in the child's list. */
+static struct heap *take_ended(void)
+{
+    struct heap *h = heaps_ended;
+
+    while (h && !heap_try_as(h, HELD_BY_OWN))
+        h = h->cold.next_ended;
+    for (struct heap **at = &heaps_ended; *at; at = &(*at)->cold.next_ended)
+        if (*at == h) {
+            *at = h->cold.next_ended;
+            atomic_fetch_sub_explicit(&heaps_ended_count, 1, memory_order_relaxed);
+            break;
+        }
+    return h;
+}
+
 struct heap *heap_take(void)
 {
     lock_take(&heaps_lock, hak_my_slot());
-    struct heap *h = heaps_ended;
-    if (h) {
-        heap_wait(h, HELD_BY_OWN, UINT_MAX);            /* first: in a child those that nobody holds are ended ones */
-        pop_ended();
-    } else if ((h = map_heap()) != NULL) {
+    struct heap *h = take_ended();
+    if (!h && (h = map_heap()) != NULL) {
         atomic_store_explicit(&h->cold.held, HELD_BY_OWN, memory_order_relaxed);
         h->cold.next_all = atomic_load_explicit(&heaps, memory_order_relaxed);
         atomic_store_explicit(&heaps, h, memory_order_release);

@@ -136,20 +136,22 @@ hak_inline void heap_drop(struct heap *h)
     atomic_store_explicit(&h->cold.held, HELD_BY_NONE, memory_order_release);
 }
 
-/* Its own thread's turn, or the one that takes it over; as HELD_BY_OWN or HELD_TO_FORK, unless it is so already.  Gives
- * up after so many tries. */
+/* Its own thread's turn, as HELD_BY_OWN or HELD_TO_FORK, unless it is so already.  Gives up after so many tries. */
 void heap_wait(struct heap *h, uint32_t as, unsigned tries_max);
 
-/* heap_leave while the thread forks. */
+/* heap_leave while the thread forks: puts `hot` away again. */
 void heap_leave_to_fork(struct heap *h);
+
+/* heap_drop, if it is held by its own thread. */
+void heap_drop_again(struct heap *h);
 
 /* Every slow path that touches `cold` starts and ends with these; they nest.  A fork is noticed, and
  * one that happens in between leaves the heap alone in the child.  What a fork under way has put away is back in
  * between (forked.c).
  *
  * A signal handler may enter at any point of either.  It looks at `held` for whether its thread holds the heap,
- * since at the ends of a slow path `depth` says so too early and too late; and what it has taken there it
- * leaves to its thread, whose next slow path drops it. */
+ * since at the ends of a slow path `depth` says so too early and too late; what it has taken there it leaves to the slow
+ * path. */
 hak_inline void heap_enter(struct heap *h)
 {
     heap_notice_fork();
@@ -163,14 +165,15 @@ hak_inline void heap_enter(struct heap *h)
 
 hak_inline void heap_leave(struct heap *h)
 {
-    if (unlikely(h->cold.forks > NO_FORKS)) {
+    if (unlikely(h->cold.forks > NO_FORKS))
         heap_leave_to_fork(h);
-        return;
-    }
-    if (h->cold.depth == 1)
+    if (h->cold.depth == 1 && heap_held(h) == HELD_BY_OWN)
         heap_drop(h);
     atomic_signal_fence(memory_order_seq_cst);
     h->cold.depth--;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (h->cold.depth == 0 && unlikely(heap_held(h) == HELD_BY_OWN))
+        heap_drop_again(h);
 }
 
 /* Drains the queue of another thread's heap, if that can be had. */
@@ -211,7 +214,7 @@ void heap_fill_offsets(struct heap *h);
 
 /* ---- forked.c ---- */
 
-void heap_forget_forks(struct heap *h);             /* the thread is in the middle of none; `hot` is where it belongs */
+void heap_forget_forks(struct heap *h);             /* the thread is in the middle of none, and `hot` where it belongs */
 
 /* ---- tick.c ---- */
 

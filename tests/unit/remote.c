@@ -320,23 +320,44 @@ static void test_waits_at_fork(void)
     pthread_barrier_destroy(&step);
 }
 
-/* A handler may take the heap for its thread, at the ends of a slow path, too: the next slow path lets go of it. */
-static void uses_slow_paths(int sig)
+/* A signal handler that takes slow paths, on top of one: at each instruction it holds the heap, and nobody does in the
+ * end.  The processor's trap flag raises SIGTRAP after each. */
+#if defined __x86_64__ && !defined __SANITIZE_THREAD__
+static long trap_at, traps;
+static int not_held;
+
+static void uses_slow_path(int sig)
 {
     (void)sig;
-    heap_catch_up();
+    if (++traps != trap_at)
+        return;
+    heap_enter(owner);
+    not_held += heap_held(owner) != HELD_BY_OWN;
+    heap_leave(owner);
 }
 
-static void test_handler_at_ends(void)
+static void test_handler_in_slow_path(void)
 {
-    signal(SIGUSR1, uses_slow_paths);
-    owner->cold.depth = 1;                              /* as before a slow path has the heap, or after it has dropped it */
-    raise(SIGUSR1);
-    is(heap_held(owner), HELD_BY_OWN, "a handler where `depth` says that the heap is held, and it is not, takes it");
-    owner->cold.depth = 0;
-    heap_catch_up();
-    is(heap_held(owner), HELD_BY_NONE, "and the next slow path lets go of it");
+    int kept = 0;
+
+    signal(SIGTRAP, uses_slow_path);
+    for (trap_at = 1, traps = trap_at; traps >= trap_at; trap_at++) {
+        traps = 0;
+        __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
+        heap_enter(owner);
+        heap_leave(owner);
+        __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory");
+        kept += heap_held(owner) != HELD_BY_NONE || owner->cold.depth != 0;
+    }
+    is(not_held, 0, "a handler at any of the %ld instructions of a slow path's ends holds the heap", trap_at);
+    is(kept, 0, "and nobody does in the end");
 }
+#else
+static void test_handler_in_slow_path(void)
+{
+    skip("stepping by the trap flag: not here");
+}
+#endif
 
 /* Another thread frees what is no block's start, or a block twice. */
 static long off_by;
@@ -398,7 +419,7 @@ static void test_bad_moments(void)
     test_held_at_fork();
     test_helped_at_fork();
     test_waits_at_fork();
-    test_handler_at_ends();
+    test_handler_in_slow_path();
 }
 
 /* ---- threads that hand blocks over, end, and leave slabs to others ---- */
