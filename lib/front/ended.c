@@ -43,7 +43,8 @@ void heap_thread_exit(void *heap)
     lock_take(&heaps_lock, &h->slot);
     heap_push_ended(h);
     lock_drop(&heaps_lock);
-    heap_leave(h);                                      /* last: a child of a fork lists those that nobody holds */
+    if (--h->cold.depth == 0)                           /* else it ends on top of a slow path: left alone for ever */
+        heap_drop(h);                                   /* last: in a child, heaps that nobody holds are listed anew */
     errno = saved;
 }
 
