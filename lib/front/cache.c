@@ -554,7 +554,7 @@ static bool queue_is_due(struct heap *h)
 }
 
 /* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  A thread's first refill of a
- * bin brings few, the next one twice as many and so on, and L1 grows with them: most threads use little of a size, and
+ * bin from slabs brings few, the next one twice as many and so on, and L1 grows with them: most threads use little of a size, and
  * what was brought has to be given back at their end. */
 static unsigned l1_fill(struct heap *h, unsigned bin)
 {
@@ -563,9 +563,7 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
 
     if (b->l1_cap == 0)
         l1_grow(b, bin);
-    unsigned want = h->cold.fill[bin] < b->l1_cap ? h->cold.fill[bin] : (unsigned)b->l1_cap;
-    if (want > c->refill)
-        want = c->refill;
+    unsigned want = c->refill < b->l1_cap ? c->refill : (unsigned)b->l1_cap;
     if (c->sll)
         return sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
     if (queue_is_due(h)) {
@@ -573,6 +571,8 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
         if (b->l1_n)
             return (unsigned)b->l1_n;
     }
+    if (want > h->cold.fill[bin])
+        want = h->cold.fill[bin];
     if (want < c->refill) {
         if (want == b->l1_cap)
             l1_grow(b, bin);
