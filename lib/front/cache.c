@@ -553,9 +553,9 @@ static bool queue_is_due(struct heap *h)
     return queued && queued >= h->cold.knobs.p0_drain_thresh && !h->cold.knobs.p0_no_drain;
 }
 
-/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  A thread's first refill of a
- * bin from slabs brings few, the next one twice as many and so on, and L1 grows with them: most threads use little of a size, and
- * what was brought has to be given back at their end. */
+/* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  A thread's first refill of a bin
+ * from slabs brings few, the next one twice as many and so on, and L1 grows with them: most threads use little of a
+ * size, and what was brought has to be given back at their end. */
 static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
