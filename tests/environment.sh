@@ -92,6 +92,12 @@ if said=$(strace -o "$tmp/strace" true 2>&1); then
         is "$(run strace -f -qq -o "$tmp/strace" -e inject=$fault env LD_PRELOAD="$lib" perl "$tmp/grow.pl")" \
             $'18000000 2160000000 5\nexit 0' "$fault, $(grep -c INJECTED "$tmp/strace") times"
     done
+
+    # "mremap(OLD, 0, BYTES, ..." maps a slot, or with more bytes a chunk of them; strace lets threads overtake each other
+    run strace -f -qq -o "$tmp/strace" -e trace=mremap env LD_PRELOAD="$lib" "$work" births 64 >"$tmp/out"
+    is "$(cat "$tmp/out")" "$fine" '64 threads are born at once'
+    is "$(sed -n 's/.* mremap([^,]*, 0, \([0-9]*\).*/\1/p' "$tmp/strace" | sort -n | uniq -c | awk 'NR == 1 { print $1 }')" 65 \
+        'each slot of theirs, and the first thread'"'"'s, is mapped once'
 else
     skip 'system calls that fail' "strace: $said"
 fi

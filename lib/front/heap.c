@@ -32,7 +32,6 @@ void (*front_arm)(struct heap *h) = arm_nothing;
 static _Atomic uint32_t mark_always = 1;
 _Atomic uint32_t *heap_fork_mark = &mark_always;
 
-/* Guards the lists of heaps. */
 struct lock heaps_lock = { .name = "heaps" };
 static struct heap *_Atomic heaps;
 struct heap *heaps_ended;                  /* the latest first */
@@ -172,8 +171,10 @@ void heap_push_ended(struct heap *h)
  * fork at any point of this, and all heaps that nobody holds are in the child's list. */
 static struct heap *take_ended(void)
 {
+    if (atomic_load_explicit(&heaps_ended_count, memory_order_relaxed) == 0)
+        return NULL;
+    lock_take(&heaps_lock, hak_my_slot());
     struct heap *h = heaps_ended;
-
     while (h && !heap_try_as(h, HELD_BY_OWN))
         h = h->cold.next_ended;
     for (struct heap **at = &heaps_ended; *at; at = &(*at)->cold.next_ended)
@@ -182,20 +183,31 @@ static struct heap *take_ended(void)
             atomic_fetch_sub_explicit(&heaps_ended_count, 1, memory_order_relaxed);
             break;
         }
+    lock_drop(&heaps_lock);
+    return h;
+}
+
+/* No lock is held over its system calls: threads that are born together would wait in line for each that is
+ * preempted there. */
+static struct heap *take_new(void)
+{
+    struct heap *h = map_heap();
+
+    if (!h)
+        return NULL;
+    atomic_store_explicit(&h->cold.held, HELD_BY_OWN, memory_order_relaxed);
+    h->cold.next_all = atomic_load_explicit(&heaps, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&heaps, &h->cold.next_all, h, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
     return h;
 }
 
 struct heap *heap_take(void)
 {
-    lock_take(&heaps_lock, hak_my_slot());
     struct heap *h = take_ended();
-    if (!h && (h = map_heap()) != NULL) {
-        atomic_store_explicit(&h->cold.held, HELD_BY_OWN, memory_order_relaxed);
-        h->cold.next_all = atomic_load_explicit(&heaps, memory_order_relaxed);
-        atomic_store_explicit(&heaps, h, memory_order_release);
-    }
-    lock_drop(&heaps_lock);
-    if (!h)
+
+    if (!h && !(h = take_new()))
         return NULL;
     heap_ensure_slot(h);
     heap_begin_slot(h);

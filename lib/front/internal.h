@@ -191,7 +191,7 @@ hak_inline bool next_bin(uint64_t *bins, unsigned *bin)
     return true;
 }
 
-/* Guards the lists of heaps, of which these are the ended ones, the latest first. */
+/* Guards the list of the ended heaps, the latest first. */
 extern struct lock heaps_lock;
 extern struct heap *heaps_ended;
 extern _Atomic unsigned heaps_ended_count;
