@@ -3,7 +3,7 @@
  *   work               prints "done" if every block kept its contents
  *   work fds FILE      opens FILE three times and writes the numbers of the descriptors to it
  *   work secure        prints AT_SECURE, and how many segments there are of this process
- *   work births N      N threads that allocate for the first time at once
+ *   work births N M    N threads that allocate for the first time at once, M blocks each of 100 bytes
  *   work fill          allocates until there is no more, twice; prints whether both went well
  */
 #define _GNU_SOURCE
@@ -48,19 +48,21 @@ static pthread_barrier_t all_there;
 static void *meet(void *arg)
 {
     pthread_barrier_wait(&all_there);
-    char *volatile p = malloc(16);
+    for (intptr_t i = 0; i < (intptr_t)arg; i++) {
+        char *volatile p = malloc(100);
+        free(p);
+    }
     pthread_barrier_wait(&all_there);                   /* so that each has a heap of its own */
-    free(p);
-    return arg;
+    return NULL;
 }
 
-static int births(int n)
+static int births(int n, intptr_t blocks)
 {
     pthread_t *t = malloc((size_t)n * sizeof *t);
 
     pthread_barrier_init(&all_there, NULL, (unsigned)n);
     for (int i = 0; i < n; i++)
-        if (pthread_create(&t[i], NULL, meet, NULL))
+        if (pthread_create(&t[i], NULL, meet, (void *)blocks))
             return 2;
     for (int i = 0; i < n; i++)
         pthread_join(t[i], NULL);
@@ -152,8 +154,8 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && !strcmp(argv[1], "fds"))
         return fds(argv[2]);
-    if (argc > 2 && !strcmp(argv[1], "births"))
-        return births(atoi(argv[2]));
+    if (argc > 3 && !strcmp(argv[1], "births"))
+        return births(atoi(argv[2]), atoi(argv[3]));
     if (argc > 1 && !strcmp(argv[1], "secure"))
         return secure();
     if (argc > 1 && !strcmp(argv[1], "fill"))

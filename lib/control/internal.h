@@ -94,7 +94,7 @@ struct segment {
     const struct hak_control *control;
     struct hak_trace_record *trace;     /* NULL while there is no segment; so is: */
     uint16_t (*map)[HAK_MAP_SLABS];
-    _Atomic uint32_t slots_used;        /* slots [0, slots_used) have been given out, and have their memory */
+    _Atomic uint32_t slots_next;        /* slots given out */
     struct hak_slot_full *_Atomic private_slots;     /* those that could not be had */
     struct identity self;
     uint64_t dev, ino;
@@ -111,7 +111,7 @@ void seg_ready(void);                   /* the state page is filled in: tools ma
 /* Puts memory behind a part of the segment that is mapped at p.  False: there is none to be had. */
 bool seg_back(char *p, size_t bytes, size_t offset);
 
-struct hak_slot_full *seg_slot(size_t i);            /* i < slots_used */
+struct hak_slot_full *seg_slot(size_t i);            /* i < slots_next */
 
 /* Whether seg.path still is the name of our file. */
 bool seg_named(void);

@@ -44,7 +44,7 @@ static void add_slot(sums s, const struct hak_slot_full *slot)
 
 static void add_all(sums s)
 {
-    uint32_t shared = atomic_load_explicit(&seg.slots_used, memory_order_acquire);
+    uint32_t shared = atomic_load_explicit(&seg.slots_next, memory_order_acquire);
 
     memset(s, 0, sizeof(sums));
     for (uint32_t i = 0; i < shared; i++)

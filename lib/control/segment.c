@@ -52,10 +52,6 @@ static struct {
 
 static char *_Atomic chunk[SLOTS_MOST / CHUNK_SLOTS];
 
-/* Of each slot of a chunk two bits: it is taken, and CHUNK_SLOTS further up, it has its memory. */
-static _Atomic uint64_t taken[SLOTS_MOST / CHUNK_SLOTS];
-_Static_assert(CHUNK_SLOTS == 32, "two bits for each");
-
 struct segment seg = { .state = &nobody_looks.state, .control = &nobody_looks.control };
 
 /* ---- Who we are ------------------------------------------------------------------------------ */
@@ -225,8 +221,7 @@ const char *seg_make(const union hak_knobs *knobs)
     const char *why = make_shared(knobs, parent);
     if (why)
         place_private();
-    memset(taken, 0, sizeof taken);
-    atomic_store_explicit(&seg.slots_used, 0, memory_order_relaxed);
+    atomic_store_explicit(&seg.slots_next, 0, memory_order_relaxed);
     atomic_store_explicit(&seg.private_slots, NULL, memory_order_relaxed);
     memcpy(control_for_writing()->values[0], knobs->values, sizeof knobs->values);
     if (seg.shared)
@@ -294,8 +289,8 @@ bool seg_back(char *p, size_t bytes, size_t offset)
 }
 
 /* Maps the file from `offset` on once more, over what is at `at` (NULL: anywhere).  mremap of
- * length 0 does that for the pages from `mapped` on, even beyond the end of that mapping, needs no
- * descriptor, and keeps MADV_DONTFORK.  NULL: it can't be done, and there may be nothing at `at` any more. */
+ * length 0 does that for the pages from `mapped` on, even beyond the end of that mapping, and needs
+ * no descriptor.  NULL: it can't be done, and there may be nothing at `at` any more. */
 static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
 {
     char *p = sys_mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
@@ -306,9 +301,9 @@ static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
             p = sys_mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
                          (off_t)offset);
         sys_close(fd);
-        if (p)
-            sys_madvise(p, bytes, MADV_DONTFORK);
     }
+    if (p)
+        sys_madvise(p, bytes, MADV_DONTFORK);
     return p;
 }
 
@@ -328,9 +323,7 @@ static char *chunk_of(size_t i)
         return p;
 
     size_t last = c * CHUNK_SLOTS - 1, bytes = (CHUNK_SLOTS + 1) * seg.at.stride;
-    char *before = chunk_of(last);
-    if (!before)
-        return NULL;
+    char *before = atomic_load_explicit(&chunk[c - 1], memory_order_acquire);
     if (bytes > seg.at.total - slot_offset(last))
         bytes = seg.at.total - slot_offset(last);
     before += (CHUNK_SLOTS - 1) * seg.at.stride;
@@ -353,81 +346,35 @@ struct hak_slot_full *seg_slot(size_t i)
  * chunk's only if that is read. */
 static bool map_slot(size_t i, void *at)
 {
-    if (i % CHUNK_SLOTS == 1 && i + CHUNK_SLOTS < seg.at.slots_max)
-        chunk_of(i + CHUNK_SLOTS);          /* in time, before many threads need it at once */
-    return chunk_of(i)
+    return i < seg.at.slots_max && chunk_of(i)
         && map_again((char *)seg_slot(i), slot_offset(i), seg.at.stride, at)
         && seg_back(at, seg.at.stride, slot_offset(i));
 }
 
-/* A slot is free, taken by a thread, which maps it, and then in use; who cannot map it gives it back.  Nobody maps
- * one that another thread has: threads that are born together would do so in vain, again and again.  Used are those
- * below the first that is not in use, which so are never holes; who puts a slot to use moves that on.
- *
- * Of two that do so in two words at once, one sees the other's bit, or the other its own count: all is seq_cst.  In a
- * child no slot is taken, so that a thread that goes on there, on top of which a handler has forked, takes another. */
-static size_t take_free(void)
+/* Takes the next slot, which has its memory before it is taken: slots in use are never holes.  SIZE_MAX: there is
+ * none, and private memory at `at`, as before. */
+static size_t take_slot(void *at)
 {
-    for (size_t c = 0; c * CHUNK_SLOTS < seg.at.slots_max; c++) {
-        uint64_t word = atomic_load(&taken[c]);
-        while ((uint32_t)word != UINT32_MAX) {
-            size_t i = c * CHUNK_SLOTS + (unsigned)__builtin_ctz(~(uint32_t)word);
-            if (i >= seg.at.slots_max)
-                break;
-            if (atomic_compare_exchange_weak(&taken[c], &word, word | UINT64_C(1) << i % CHUNK_SLOTS))
-                return i;
+    uint32_t i = atomic_load_explicit(&seg.slots_next, memory_order_relaxed);
+
+    do
+        if (!map_slot(i, at)) {
+            os_map_at(at, seg.at.stride);
+            return SIZE_MAX;
         }
-    }
-    return SIZE_MAX;
+    while (!atomic_compare_exchange_strong_explicit(&seg.slots_next, &i, i + 1,
+                                                    memory_order_release, memory_order_relaxed));
+    return i;
 }
 
-/* From taken to in use, or to free.  False: it is not taken any more. */
-static bool move_on(size_t i, bool use)
+/* Readers look at slots [0, slots_used). */
+static void show_slot(size_t i)
 {
-    uint64_t one = UINT64_C(1) << i % CHUNK_SLOTS, used = one << CHUNK_SLOTS;
-    _Atomic uint64_t *at = &taken[i / CHUNK_SLOTS];
-    uint64_t word = atomic_load(at);
+    uint32_t *used = &seg.state->state.slots_used, seen = get(*used);
 
-    while ((word & (one | used)) == one)
-        if (atomic_compare_exchange_weak(at, &word, use ? word | used : word & ~one))
-            return true;
-    return false;
-}
-
-static bool in_use(size_t i)
-{
-    return i < seg.at.slots_max && atomic_load(&taken[i / CHUNK_SLOTS]) >> (CHUNK_SLOTS + i % CHUNK_SLOTS) & 1;
-}
-
-/* Slots in use, from the first on; readers look at these. */
-static void show_slots(void)
-{
-    uint32_t *shown = &seg.state->state.slots_used, seen = get(*shown), n = atomic_load(&seg.slots_used);
-
-    while (in_use(n))
-        if (atomic_compare_exchange_weak(&seg.slots_used, &n, n + 1))
-            n++;
-    while (seen < n && !__atomic_compare_exchange_n(shown, &seen, n, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    while (seen <= i && !__atomic_compare_exchange_n(used, &seen, (uint32_t)i + 1, true,
+                                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;
-}
-
-/* A slot at `at`.  False: there is none, and private memory. */
-static bool take_slot(void *at)
-{
-    size_t i;
-
-    while ((i = take_free()) != SIZE_MAX) {
-        if (map_slot(i, at)) {
-            if (move_on(i, true)) {
-                show_slots();
-                return true;
-            }
-        } else if (move_on(i, false)) {
-            break;
-        }
-    }
-    os_map_at(at, seg.at.stride);
-    return false;
 }
 
 /* Slots that nobody outside can see, for the statistics at exit.  Linked by their spare words. */
@@ -444,9 +391,12 @@ static void keep_private(struct hak_slot_full *slot)
 bool control_slot(void *at)
 {
     int saved = errno;
-    bool done = seg.shared && take_slot(at);
+    size_t i = seg.shared ? take_slot(at) : SIZE_MAX;
+    bool done = i != SIZE_MAX;
 
-    if (!done) {
+    if (done)
+        show_slot(i);
+    else {
         keep_private(at);
         GLOBAL_ADD(uncounted, 1);
     }
