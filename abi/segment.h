@@ -20,7 +20,7 @@
  *      +--------------------+ map_off        (page aligned)
  *      | map of SuperSlabs  | a cell a slab; below state.map_used there is memory behind it
  *      +--------------------+ slots_off      (page aligned)
- *      | slot 0, slot 1 ... | one a thread heap; below state.slots_used there is memory behind them
+ *      | slot 0, slot 1 ... | one a thread heap; below state.slots_used some may be holes: lseek tells
  *      +--------------------+ total_size
  *
  * Nothing read from here is ever trusted by the library, and nothing should be by a tool: check
@@ -191,7 +191,9 @@ struct hak_state {
     uint64_t purge_done;                    /* control.purge as of the last purge carried out */
     uint64_t purged_bytes;                  /* what that purge gave back */
     uint64_t revert_ns;                     /* pending revert, as in control; 0: none */
-    uint32_t slots_used;                    /* slots ever used: only [0, slots_used) need a look */
+    uint32_t slots_used;                    /* only slots [0, slots_used) need a look, and of these only those
+                                             * with memory behind them: the others are being made, or there
+                                             * was none to be had */
     uint32_t trace_on;
     uint64_t trace_next;                    /* records ever written; record i is at i % HAK_TRACE_RECORDS */
     uint64_t values[HAK_VALUES_MAX];

@@ -180,6 +180,8 @@ const char *shm_nearest(const char *typed, const char *(*name)(size_t i, const v
 
 #define SHM_ALL UINT32_MAX      /* in place of a slot: all slots together */
 
+struct shm_run { unsigned from, to; };      /* slots [from, to) */
+
 /* A private copy of state and slots, taken at one time.  Frees were read before allocations, so
  * that blocks live never come out negative. */
 struct shm_snap {
@@ -188,12 +190,15 @@ struct shm_snap {
     uint64_t boot_ns;           /* CLOCK_BOOTTIME when taken */
     bool     exact;             /* false: threads_uncounted, counters compiled out, or a torn read */
     bool     torn;              /* the state page kept changing, or its writer died in the middle */
-    unsigned slot_count;        /* slots ever used; each is one thread after another */
+    unsigned slot_count;        /* slots ever used; each is one thread after another, or 0 all over if it has no
+                                 * memory (yet) */
     unsigned threads;           /* slots that belong to a live thread */
     struct hak_state state;     /* process_state, generation, values[], origin[], ... */
     uint8_t *state_bytes;       /* whole state area */
     uint8_t *slot_bytes;        /* the head of each slot and what `stats` has of it, 0 elsewhere; sums_only: heads */
     uint64_t *slot_sums;        /* a slot's words, each the sum of all slots */
+    struct shm_run *runs;       /* those slots that have memory, */
+    unsigned run_count, slots_found;    /* runs and slots */
     size_t   slot_step;         /* from one slot to the next in slot_bytes */
     bool     sums_only;
 };

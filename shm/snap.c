@@ -126,14 +126,33 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Slots that may be read: no more than there are, nor, beyond those already read, than the file has memory for. */
-static unsigned slots_used(const struct shm_snap *snap)
+static bool add_run(struct shm_snap *snap, uint64_t from, uint64_t to)
+{
+    struct shm_run *more = reallocarray(snap->runs, snap->run_count + 1u, sizeof *more);
+    if (!more)
+        return false;
+    snap->runs = more;
+    snap->runs[snap->run_count++] = (struct shm_run){ (unsigned)from, (unsigned)to };
+    snap->slot_count = (unsigned)to;
+    snap->slots_found += (unsigned)(to - from);
+    return true;
+}
+
+/* Slots that may be read: no more than there are, and of these those that the file has memory for. */
+static bool find_slots(struct shm_snap *snap)
 {
     const struct hak_seg_header *h = &snap->seg->header;
     uint64_t used = least(h->slots_max, snap->state.slots_used);
-    if (used > snap->slot_count)
-        used = least(used, shm_backed(snap->seg, h->slots_off) / h->slot_stride);
-    return (unsigned)used;
+    off_t first = (off_t)h->slots_off, end = first + (off_t)(used * h->slot_stride), data, hole = first;
+    snap->run_count = snap->slots_found = snap->slot_count = 0;
+    while ((data = lseek(snap->seg->fd, hole, SEEK_DATA)) >= 0 && data < end
+           && (hole = lseek(snap->seg->fd, data, SEEK_HOLE)) > data) {
+        uint64_t from = ((uint64_t)(data - first) + h->slot_stride - 1) / h->slot_stride;
+        uint64_t to = least((uint64_t)(hole - first) / h->slot_stride, used);
+        if (from < to && !add_run(snap, from, to))
+            return false;
+    }
+    return true;
 }
 
 static const uint8_t *slot_source(const struct shm_seg *seg, unsigned slot)
@@ -181,18 +200,22 @@ static void read_head(const struct shm_snap *snap, unsigned slot)
 /* At once, since a fault for each page takes as long as to read it.  Where that can't be done the faults do it. */
 static void map_slots(const struct shm_snap *snap)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)slot_source(snap->seg, 0) & ~(page - 1);
-    madvise((void *)from, (uintptr_t)slot_source(snap->seg, snap->slot_count) - from, MADV_POPULATE_READ);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (const struct shm_run *r = snap->runs, *end = r + snap->run_count; r < end; r++) {
+        uintptr_t from = (uintptr_t)slot_source(snap->seg, r->from) & ~(page - 1);
+        madvise((void *)from, (uintptr_t)slot_source(snap->seg, r->to) - from, MADV_POPULATE_READ);
+    }
 }
 
 /* Slot by slot, since what a slot has lies together. */
 static void read_others(void *arg)
 {
     const struct shm_snap *snap = arg;
-    for (unsigned slot = 0; slot < snap->slot_count; slot++) {
-        read_head(snap, slot);
-        read_words(snap, slot, &snap->seg->others);
-    }
+    for (const struct shm_run *r = snap->runs, *end = r + snap->run_count; r < end; r++)
+        for (unsigned slot = r->from; slot < r->to; slot++) {
+            read_head(snap, slot);
+            read_words(snap, slot, &snap->seg->others);
+        }
 }
 
 /* These words of all slots, and nothing else. */
@@ -200,8 +223,9 @@ static void read_all(const struct shm_snap *snap, const struct shm_words *words)
 {
     for (const struct shm_row *r = words->row, *end = r + words->count; r < end; r++)
         memset(snap->slot_sums + r->at, 0, r->count * sizeof *snap->slot_sums);
-    for (unsigned slot = 0; slot < snap->slot_count; slot++)
-        read_words(snap, slot, words);
+    for (const struct shm_run *r = snap->runs, *end = r + snap->run_count; r < end; r++)
+        for (unsigned slot = r->from; slot < r->to; slot++)
+            read_words(snap, slot, words);
 }
 
 /* What is live are the allocations less the frees.  Both are read right after one another and the allocations
@@ -243,6 +267,12 @@ int shm_cut_off(struct shm_error *err)
     return shm_fail(err, SHM_EIO, "its segment was cut off");
 }
 
+/* Whether no thread took a new slot since the slots were found. */
+static bool found_all(const struct shm_snap *snap)
+{
+    return snap->slots_found == snap->slot_count && snap->state.slots_used <= snap->slot_count;
+}
+
 /* State, then slots; again where a thread took a new slot meanwhile, since what it allocated may
  * have been freed in a slot that was read. */
 static int fill(struct shm_snap *snap, struct shm_error *err)
@@ -252,12 +282,15 @@ static int fill(struct shm_snap *snap, struct shm_error *err)
         if (!shm_read_state(seg, snap->state_bytes, &snap->torn))
             return shm_cut_off(err);
         memcpy(&snap->state, snap->state_bytes, sizeof snap->state);
-        unsigned count = slots_used(snap);
-        if (snap->slot_bytes && count <= snap->slot_count)
+        unsigned found = snap->slots_found, count = snap->slot_count;
+        if (snap->slot_bytes && found_all(snap))
+            break;
+        if (!find_slots(snap))
+            return shm_fail(err, SHM_EIO, "out of memory");
+        if (snap->slot_bytes && snap->slots_found == found && snap->slot_count == count)
             break;
         free(snap->slot_bytes);
-        snap->slot_bytes = calloc(count + 1u, snap->slot_step);
-        snap->slot_count = count;
+        snap->slot_bytes = calloc(snap->slot_count + 1u, snap->slot_step);
         if (!snap->slot_bytes)
             return shm_fail(err, SHM_EIO, "out of memory");
         if (!copy_slots(snap))
@@ -308,6 +341,7 @@ void shm_snap_free(struct shm_snap *snap)
     if (!snap)
         return;
     free(snap->state_bytes);
+    free(snap->runs);
     free(snap->slot_bytes);
     free(snap->slot_sums);
     free(snap);

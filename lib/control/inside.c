@@ -10,7 +10,6 @@
 #include "lib/control/internal.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/mman.h>
 
 #include "lib/base/os.h"
@@ -65,20 +64,14 @@ static int set(const struct control_change *changes, size_t count)
     return why;
 }
 
-static void signal_mask(int how, const sigset_t *to, sigset_t *before)
-{
-    syscall(SYS_rt_sigprocmask, how, to, before, (size_t)_NSIG / 8);
-}
-
 int control_set(const struct control_change *changes, size_t count)
 {
     int saved = errno;
-    sigset_t all, before;
+    sigset_t before;
 
-    sigfillset(&all);
-    signal_mask(SIG_SETMASK, &all, &before);
+    signals_hold(&before);
     int why = set(changes, count);
-    signal_mask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     errno = saved;
     return why;
 }

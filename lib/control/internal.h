@@ -2,7 +2,8 @@
  *
  *   knobs.c     the table of knobs; their values at start, from HAKMEM_CONF and the ENV
  *   birth.c     makes the segment's file: name, lock, size, memory behind it
- *   segment.c   the mapping, where everything in it is, slots; what fork and exit do to it
+ *   segment.c   the mapping, and where everything in it is
+ *   slots.c     gives out the slots
  *   sweep.c     removes dead segments
  *   describe.c  header and descriptors
  *   tick.c      the table of values in force: requests, validation, reverts, the state page
@@ -16,6 +17,7 @@
 #define HAK_CONTROL_INTERNAL_H
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -47,6 +49,25 @@ hak_inline int sys_getpid(void)
     return (int)syscall(SYS_getpid);
 }
 
+/* What must not be forked in the middle, which a signal handler could do, is between these two.  Signals
+ * that the thread itself brings about come through: held, they would be its death, and a sandbox
+ * answers system calls by SIGSYS. */
+hak_inline void signals_hold(sigset_t *before)
+{
+    static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP };
+    sigset_t held;
+
+    sigfillset(&held);
+    for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(&held, own[i]);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, before, (size_t)_NSIG / 8);
+}
+
+hak_inline void signals_release(const sigset_t *before)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, (size_t)_NSIG / 8);
+}
+
 hak_inline uint64_t clock_ns(clockid_t clock)
 {
     struct timespec t = { 0 };
@@ -72,7 +93,7 @@ bool knob_valid(unsigned knob, uint64_t value);
 /* Values and origins at start.  Returns how many given values were refused. */
 unsigned knobs_at_start(union hak_knobs *knobs, struct hak_origin_rec *origin);
 
-/* ---- segment.c, birth.c, sweep.c, describe.c ---- */
+/* ---- segment.c, birth.c, sweep.c ---- */
 
 struct layout {
     size_t state, control, trace, map, superslabs, slots, stride, slots_max;
@@ -94,8 +115,6 @@ struct segment {
     const struct hak_control *control;
     struct hak_trace_record *trace;     /* NULL while there is no segment; so is: */
     uint16_t (*map)[HAK_MAP_SLABS];
-    _Atomic uint32_t slots_next;        /* slots given out */
-    struct hak_slot_full *_Atomic private_slots;     /* those that could not be had */
     struct identity self;
     uint64_t dev, ino;
     char path[64];
@@ -110,8 +129,6 @@ void seg_ready(void);                   /* the state page is filled in: tools ma
 
 /* Puts memory behind a part of the segment that is mapped at p.  False: there is none to be had. */
 bool seg_back(char *p, size_t bytes, size_t offset);
-
-struct hak_slot_full *seg_slot(size_t i);            /* i < slots_next */
 
 /* Whether seg.path still is the name of our file. */
 bool seg_named(void);
@@ -129,6 +146,19 @@ int above_stderr(int fd);
 
 /* Removes dead segments, now and then. */
 void sweep(const struct identity *self);
+
+/* ---- slots.c ---- */
+
+#define SLOTS_MOST  16384
+#define CHUNK_SLOTS 32                  /* mapped together; the first of them with the rest of the segment */
+
+void slots_forget(void);                /* all of them: before seg_make makes another segment */
+void slots_start(char *first);          /* where the first chunk is mapped */
+
+/* Every slot there is, also those that nobody outside can see. */
+void slots_each(void (*look)(const struct hak_slot_full *slot, void *arg), void *arg);
+
+/* ---- describe.c ---- */
 
 size_t describe_size(void);             /* of header and descriptors */
 void describe(char *base, const struct layout *at, const struct identity *self);

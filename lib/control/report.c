@@ -32,26 +32,14 @@ static const uint8_t class_of[HAK_ROWS] = {
     HAK_CLASS_LARGE, HAK_CLASS_HUGE
 };
 
-typedef uint64_t sums[HAK_CLASSES][COLUMNS];
-
-static void add_slot(sums s, const struct hak_slot_full *slot)
+static void add_slot(const struct hak_slot_full *slot, void *arg)
 {
+    uint64_t (*sum)[COLUMNS] = arg;
+
     for (unsigned bin = 0; bin < HAK_ROWS; bin++)
         for (unsigned c = 0; c < COLUMNS; c++)
-            s[class_of[bin]][c] +=
+            sum[class_of[bin]][c] +=
                 get(*(const uint64_t *)((const char *)&slot->row[bin] + columns[c].offset));
-}
-
-static void add_all(sums s)
-{
-    uint32_t shared = atomic_load_explicit(&seg.slots_next, memory_order_acquire);
-
-    memset(s, 0, sizeof(sums));
-    for (uint32_t i = 0; i < shared; i++)
-        add_slot(s, seg_slot(i));
-    struct hak_slot_full *slot = atomic_load_explicit(&seg.private_slots, memory_order_acquire);
-    for (; slot; slot = (struct hak_slot_full *)(uintptr_t)slot->head.pad2[0])
-        add_slot(s, slot);
 }
 
 struct text {
@@ -118,10 +106,10 @@ static bool all_zero(const uint64_t *sum)
 void report_print(void)
 {
     const char *comm = seg.state->state.comm;
+    uint64_t sum[HAK_CLASSES][COLUMNS] = { { 0 } };
     struct text t = { .len = 0 };
-    sums s;
 
-    add_all(s);
+    slots_each(add_slot, sum);
     put_text(&t, "hakmem: statistics of ", 0);
     put_padded(&t, comm, strnlen(comm, sizeof seg.state->state.comm), 0);
     put_text(&t, " (pid ", 0);
@@ -133,7 +121,7 @@ void report_print(void)
         put_text(&t, columns[c].name, strlen(columns[c].name) + GAP);
     put_text(&t, "\n", 1);
     for (unsigned cls = 0; cls < HAK_CLASSES; cls++)
-        if (!all_zero(s[cls]))
-            put_class(&t, cls, s[cls]);
+        if (!all_zero(sum[cls]))
+            put_class(&t, cls, sum[cls]);
     syscall(SYS_write, STDERR_FILENO, t.bytes, t.len);
 }

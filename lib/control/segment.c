@@ -1,4 +1,4 @@
-/* segment.c: the mapping of the segment, the slots in it, and their memory.
+/* segment.c: the mapping of the segment, and the memory behind it.
  *
  * Where there is no segment, state and control pages are private memory with the same contents, and
  * nothing else in the library knows the difference.
@@ -9,11 +9,7 @@
  *   seg.control  | control, read-only  |  at.control
  *   seg.trace -> | trace ring          |  at.trace  hole until trace.ring is first on
  *   seg.map   -> | map of SuperSlabs   |  at.map    hole, but for those there have been
- *     chunk[0]   | slots 0 to 63       |  at.slots  holes until given out
- *
- *     chunk[1]   | slots 64 to 127     |            mapped when needed: what is mapped counts for
- *     ...                                           RLIMIT_AS and is locked by mlockall
- *   a heap's  -> | slot i              |            the same pages, mapped a second time
+ *                | slots 0 to 31       |  at.slots  holes until given out; see slots.c
  *
  * Everything is mapped MADV_DONTFORK: a child never writes to its parent's counters.  The child
  * maps its own segment at the same address, since fork may have been called by a signal handler on
@@ -38,19 +34,13 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-_Static_assert(sizeof(struct hak_slot_full) <= HAK_SLOT_BYTES, "a slot has room for all counters");
-
-#define SLOTS_MOST   16384
-#define CHUNK_SLOTS  32
-#define EINTR_MAX    100
+#define EINTR_MAX 100
 
 /* For a process that never had a segment. */
 static struct {
     struct hak_state_full state;
     struct hak_control control;
 } nobody_looks;
-
-static char *_Atomic chunk[SLOTS_MOST / CHUNK_SLOTS];
 
 struct segment seg = { .state = &nobody_looks.state, .control = &nobody_looks.control };
 
@@ -152,8 +142,7 @@ static void place(char *base, const struct layout *at, bool shared)
     seg.control = (const struct hak_control *)(base + at->control);
     seg.trace = shared ? (struct hak_trace_record *)(base + at->trace) : NULL;
     seg.map = shared ? (uint16_t (*)[HAK_MAP_SLABS])(base + at->map) : NULL;
-    memset(chunk, 0, sizeof chunk);
-    atomic_store_explicit(&chunk[0], base + at->slots, memory_order_relaxed);
+    slots_start(base + at->slots);
 }
 
 /* Without a segment.  A child whose parent had one may still hold addresses in it. */
@@ -217,12 +206,11 @@ const char *seg_make(const union hak_knobs *knobs)
 
     if (seg.base && !seg.shared)        /* inherited; a segment would not have been */
         sys_munmap(seg.base, seg.at.mapped);
+    slots_forget();
     seg.self.pid = sys_getpid();
     const char *why = make_shared(knobs, parent);
     if (why)
         place_private();
-    atomic_store_explicit(&seg.slots_next, 0, memory_order_relaxed);
-    atomic_store_explicit(&seg.private_slots, NULL, memory_order_relaxed);
     memcpy(control_for_writing()->values[0], knobs->values, sizeof knobs->values);
     if (seg.shared)
         mprotect(control_for_writing(), seg.at.trace - seg.at.control, PROT_READ);
@@ -285,121 +273,7 @@ bool seg_back(char *p, size_t bytes, size_t offset)
     bool done = fd >= 0 && allocate(fd, offset, bytes);
     if (fd >= 0)
         sys_close(fd);
-    return done;
-}
-
-/* Maps the file from `offset` on once more, over what is at `at` (NULL: anywhere).  mremap of
- * length 0 does that for the pages from `mapped` on, even beyond the end of that mapping, and needs
- * no descriptor.  NULL: it can't be done, and there may be nothing at `at` any more. */
-static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
-{
-    char *p = sys_mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
-    int fd = p ? -1 : seg_reopen();         /* a kernel without mremap's duplication */
-
-    if (fd >= 0) {
-        if (allocate(fd, offset, bytes))
-            p = sys_mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
-                         (off_t)offset);
-        sys_close(fd);
-    }
-    if (p)
-        sys_madvise(p, bytes, MADV_DONTFORK);
-    return p;
-}
-
-/* ---- Slots ----------------------------------------------------------------------------------- */
-
-static size_t slot_offset(size_t i)
-{
-    return seg.at.slots + i * seg.at.stride;
-}
-
-/* The chunks of slots are mapped one after the other, each from the last slot of the one before. */
-static char *chunk_of(size_t i)
-{
-    size_t c = i / CHUNK_SLOTS;
-    char *p = atomic_load_explicit(&chunk[c], memory_order_acquire);
-    if (p)
-        return p;
-
-    size_t last = c * CHUNK_SLOTS - 1, bytes = (CHUNK_SLOTS + 1) * seg.at.stride;
-    char *before = atomic_load_explicit(&chunk[c - 1], memory_order_acquire);
-    if (bytes > seg.at.total - slot_offset(last))
-        bytes = seg.at.total - slot_offset(last);
-    before += (CHUNK_SLOTS - 1) * seg.at.stride;
-    char *fresh = map_again(before, slot_offset(last), bytes, NULL);
-    if (!fresh)
-        return NULL;
-    if (atomic_compare_exchange_strong_explicit(&chunk[c], &p, fresh + seg.at.stride,
-                                                memory_order_release, memory_order_acquire))
-        return fresh + seg.at.stride;
-    sys_munmap(fresh, bytes);           /* another thread was first */
-    return p;
-}
-
-struct hak_slot_full *seg_slot(size_t i)
-{
-    return (struct hak_slot_full *)(chunk_of(i) + i % CHUNK_SLOTS * seg.at.stride);
-}
-
-/* Slot i at `at`, with memory behind it.  Its pages are in our resident set once: in this mapping, and in its
- * chunk's only if that is read. */
-static bool map_slot(size_t i, void *at)
-{
-    return i < seg.at.slots_max && chunk_of(i)
-        && map_again((char *)seg_slot(i), slot_offset(i), seg.at.stride, at)
-        && seg_back(at, seg.at.stride, slot_offset(i));
-}
-
-/* Takes the next slot, which has its memory before it is taken: slots in use are never holes.  SIZE_MAX: there is
- * none, and private memory at `at`, as before. */
-static size_t take_slot(void *at)
-{
-    uint32_t i = atomic_load_explicit(&seg.slots_next, memory_order_relaxed);
-
-    do
-        if (!map_slot(i, at)) {
-            os_map_at(at, seg.at.stride);
-            return SIZE_MAX;
-        }
-    while (!atomic_compare_exchange_strong_explicit(&seg.slots_next, &i, i + 1,
-                                                    memory_order_release, memory_order_relaxed));
-    return i;
-}
-
-/* Readers look at slots [0, slots_used). */
-static void show_slot(size_t i)
-{
-    uint32_t *used = &seg.state->state.slots_used, seen = get(*used);
-
-    while (seen <= i && !__atomic_compare_exchange_n(used, &seen, (uint32_t)i + 1, true,
-                                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        ;
-}
-
-/* Slots that nobody outside can see, for the statistics at exit.  Linked by their spare words. */
-static void keep_private(struct hak_slot_full *slot)
-{
-    struct hak_slot_full *first = atomic_load_explicit(&seg.private_slots, memory_order_relaxed);
-
-    do
-        slot->head.pad2[0] = (uintptr_t)first;
-    while (!atomic_compare_exchange_weak_explicit(&seg.private_slots, &first, slot,
-                                                  memory_order_release, memory_order_relaxed));
-}
-
-bool control_slot(void *at)
-{
-    int saved = errno;
-    size_t i = seg.shared ? take_slot(at) : SIZE_MAX;
-    bool done = i != SIZE_MAX;
-
-    if (done)
-        show_slot(i);
-    else {
-        keep_private(at);
-        GLOBAL_ADD(uncounted, 1);
-    }
-    errno = saved;
+    for (size_t at = 0; done && at < bytes; at += os_page)      /* until then tools take it for a hole */
+        __atomic_fetch_or(p + at, 0, __ATOMIC_RELAXED);
     return done;
 }

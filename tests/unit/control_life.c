@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 
 static struct seg s;
 static const uint64_t none[HAK_ROWS];
@@ -72,7 +73,27 @@ static int little_address_space(void)
 
 /* ---- kernels that can do less, and sandboxes ---- */
 
+static volatile sig_atomic_t signals;
+
+static void count_signal(int sig)
+{
+    (void)sig;
+    signals++;
+}
+
 #define POPULATE_WRITE 23
+
+/* Whether tools find memory behind the first slots. */
+static bool have_memory(unsigned count)
+{
+    char name[128];
+
+    seg_name(getpid(), name, sizeof name);
+    int fd = open(name, O_RDONLY);
+    off_t hole = fd >= 0 ? lseek(fd, (off_t)s.h->slots_off, SEEK_HOLE) : -1;
+    close(fd);
+    return hole >= (off_t)(s.h->slots_off + (size_t)count * s.h->slot_stride);
+}
 
 static int slots_work(unsigned count)
 {
@@ -91,7 +112,9 @@ static int no_populate(void)
     if (why)
         return cannot("seccomp: %s", why);
     start();
-    return slots_work(70);
+    need(slots_work(70) == 0);
+    need(have_memory(70));
+    return 0;
 }
 
 /* After a system call was forbidden, unless that failed: there is no segment, and the program runs on. */
@@ -123,7 +146,9 @@ static int no_second_mapping(void)
     if (why)
         return cannot("seccomp: %s", why);
     start();
-    return slots_work(70);
+    need(slots_work(70) == 0);
+    need(have_memory(70));
+    return 0;
 }
 
 /* Old, and no room: no SIGBUS, and what cannot be had is private memory. */
@@ -189,6 +214,114 @@ static int sandboxed_later(void)
     hak_tick(&o);
     seg_set(&s, "trace.ring", 1);
     need(hak_tick(&o) && s.state->trace_on == 1);
+    return 0;
+}
+
+/* A sandbox that answers system calls by a handler of SIGSYS: held back, the signal would end the process. */
+static int answered_by_signal(void)
+{
+    start();
+    signal(SIGSYS, count_signal);
+    if (filter(SYS_madvise, POPULATE_WRITE, SECCOMP_RET_TRAP) == -1)
+        return cannot("seccomp: %m");
+    control_slot(slot_memory());
+    need(signals == 1);
+    return 0;
+}
+
+/* What is printed at exit. */
+static bool statistics(char *text, size_t room)
+{
+    int p[2];
+
+    if (pipe(p) || dup2(p[1], 2) != 2)
+        return false;
+    control_exit();
+    close(2), close(p[1]);
+    ssize_t n = read(p[0], text, room - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+/* ---- two births at once ---- */
+
+static struct {
+    pthread_barrier_t barrier;
+    int listener;
+    struct hak_slot_full *slot;
+    bool got;
+} late;
+
+static void *born_late(void *arg)
+{
+    late.listener = filter(SYS_madvise, POPULATE_WRITE, SECCOMP_RET_USER_NOTIF);
+    pthread_barrier_wait(&late.barrier);
+    late.got = late.listener >= 0 && control_slot(late.slot);
+    return arg;
+}
+
+/* A thread waits for the memory of its slot while another gets the next; then there is none for the first. */
+static int gap(int memory)
+{
+    struct hak_slot_full *slot = slot_memory();
+    struct seccomp_notif call = { 0 };
+    pthread_t t;
+
+    start();
+    late.slot = slot_memory();
+    signal(SIGUSR1, count_signal);
+    need(pthread_barrier_init(&late.barrier, NULL, 2) == 0 && pthread_create(&t, NULL, born_late, NULL) == 0);
+    pthread_barrier_wait(&late.barrier);
+    if (late.listener < 0)
+        return cannot("seccomp: no user notification");
+    need(ioctl(late.listener, SECCOMP_IOCTL_NOTIF_RECV, &call) == 0);
+    need(pthread_kill(t, SIGUSR1) == 0);
+
+    need(control_slot(slot) && s.state->slots_used == 2 && seg_global(&s, "threads_uncounted") == 0);
+    need(!have_memory(1));
+    slot->row[HAK_BIN_16].l0_hits = 5;
+
+    struct seccomp_notif_resp answer = { .id = call.id, .error = memory ? 0 : -ENOMEM,
+                                         .flags = memory ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0 };
+    need(signals == 0);                                 /* none comes in between */
+    need(ioctl(late.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0);
+    need(pthread_join(t, NULL) == 0 && signals == 1 && late.got == memory);
+    late.slot->row[HAK_BIN_16].l0_hits = 2;
+    need(seg_global(&s, "threads_uncounted") == !memory);
+    return 0;
+}
+
+static int slow_birth(void)
+{
+    int line = gap(1);
+
+    if (line)
+        return line;
+    need(s.state->slots_used == 2 && have_memory(2) && seg_class(&s, "heap_v2_hits", 1) == 7);
+    need(control_slot(slot_memory()) && s.state->slots_used == 3);
+    return 0;
+}
+
+static int failed_birth(void)
+{
+    int line = gap(0);
+
+    if (line)
+        return line;
+    need(s.state->slots_used == 2 && !have_memory(1));
+    need(control_slot(slot_memory()) && s.state->slots_used == 2 && have_memory(2));
+    need(seg_class(&s, "heap_v2_hits", 1) == 5);
+    return 0;
+}
+
+static int failed_at_exit(void)
+{
+    char got[2048];
+    int line = gap(0);
+
+    if (line)
+        return line;
+    need(statistics(got, sizeof got) && strstr(got, "\nC1                  7             7  "));
     return 0;
 }
 
@@ -659,7 +792,6 @@ static int prints_statistics(void)
     char got[2048] = "", head[64];
     struct hak_slot_full *slots[3] = { slot_memory(), slot_memory(), slot_memory() };
     struct rlimit some = { 1 << 20, 1 << 20 };
-    int p[2];
 
     need(setrlimit(RLIMIT_FSIZE, &some) == 0);
     control_init();
@@ -678,10 +810,7 @@ static int prints_statistics(void)
     slots[2]->row[HAK_ROW_HUGE].slow_allocs = 2;
     slots[2]->row[HAK_ROW_HUGE].slow_frees = 1;
     slots[2]->row[HAK_ROW_HUGE].remote_frees = 4;
-    need(pipe(p) == 0 && dup2(p[1], 2) == 2);
-    control_exit();
-    close(2), close(p[1]);
-    need(read(p[0], got, sizeof got - 1) > 0);
+    need(statistics(got, sizeof got));
     snprintf(head, sizeof head, "hakmem: statistics of control_life (pid %d)\n", (int)getpid());
     if (strncmp(got, head, strlen(head)) != 0 || strcmp(got + strlen(head), want) != 0)
         diag("%s", got);
@@ -704,6 +833,10 @@ int main(int argc, char **argv)
     CASE("an old kernel, and the segment's name is another file's", old_and_replaced);
     CASE("a sandbox that forbids open: private", nothing_opens);
     CASE("a sandbox entered later", sandboxed_later);
+    CASE("a sandbox that answers by SIGSYS", answered_by_signal);
+    CASE("a slot is in use before the one below it, whose thread takes no signal meanwhile", slow_birth);
+    CASE("and that one is not to be had: the next thread takes it", failed_birth);
+    CASE("or none does: all that is in use counts at exit", failed_at_exit, "HAKMEM_TINY_HEAP_V2_STATS=1");
     CASE("a forked child has its own segment; its parent's is untouched",
          forks, "HAKMEM_OS_DECAY_MS=77");
     CASE("a child does not keep its dead parent's segment locked", child_outlives);

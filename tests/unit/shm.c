@@ -482,6 +482,37 @@ static void damage(size_t from, size_t to)
     f->state.state.seq &= ~1u;          /* else each look takes its full patience */
 }
 
+/* A slot without memory: its thread is just being born, or found none. */
+static void test_gap(void)
+{
+    struct stat before, after;
+    struct shm_snap *snap;
+    struct shm_seg *seg = attach();
+    const struct hak_stat_desc *ticks = shm_stat(seg, HAK_SCOPE_THREAD, "ticks");
+    shm_snapshot(seg, &snap, &err);
+    uint64_t ends = shm_thread(snap, 0, ticks) + shm_thread(snap, 2, ticks);
+    shm_snap_free(snap);
+    int fd = open(path, O_RDWR);
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offsetof(struct fixture, slots[1]),
+                  sizeof f->slots[1]))
+        bail("fallocate: %s", strerror(errno));
+    fstat(fd, &before);
+    is(shm_snapshot(seg, &snap, &err), 0, "a slot without memory: a snapshot");
+    is(snap->slot_count, 3, "there are three slots");
+    is(snap->threads, 2, "of two threads");
+    is(shm_slot(snap, 1)->state, HAK_SLOT_FREE, "one is free");
+    ok(shm_thread(snap, SHM_ALL, ticks) == ends && ends, "what the others counted is there");
+    shm_snap_free(snap);
+    f->state.state.slots_used = 2;
+    is(shm_snapshot_sums(seg, &snap, &err), 0, "a snapshot of the sums");
+    is(snap->slot_count, 1, "at the end it is left out");
+    shm_snap_free(snap);
+    fstat(fd, &after);
+    is(after.st_blocks, before.st_blocks, "to look gives it no memory");
+    close(fd);
+    shm_detach(seg);
+}
+
 static void test_damage(void)
 {
     unsigned attached = 0, rounds = getenv("HAK_LONG") ? 20000 : 1000;
@@ -508,6 +539,8 @@ int main(void)
     again(3);
     test_names();
     test_sums();
+    again(3);
+    test_gap();
     again(3);
     test_put_off();
     test_set();

@@ -1,0 +1,208 @@
+/* slots.c: gives each heap a slot, a range of the segment's file that is mapped over the heap's own.
+ *
+ *   the process                      the file
+ *   chunk[0].at -> | slots 0 to 31   |  at.slots  part of the segment's own mapping
+ *   chunk[1].at -> | slots 32 to 63  |            mapped when needed: what is mapped counts for
+ *     ...                                         RLIMIT_AS and is locked by mlockall
+ *   a heap's    -> | slot i          |            the same pages, mapped a second time
+ *
+ * A slot is free, then taken by a thread, which maps it and puts memory behind it, and then used for good.
+ * Where there is no memory to be had it is free again.  Nobody maps a slot that another thread has:
+ * threads that are born together would do so in vain, again and again.
+ *
+ *   FREE -> TAKEN           any thread, by compare-exchange
+ *   TAKEN -> USED or FREE   the thread that took it
+ *
+ * So below slots_used there may be slots without memory, which readers leave out.
+ *
+ * Signals wait meanwhile.  A handler that forks would leave its child, where code below it goes on, with
+ * half a slot, of a segment that is not mapped there.
+ */
+#include "lib/control/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/base/os.h"
+#include "lib/base/syscall.h"
+
+#define CHUNKS (SLOTS_MOST / CHUNK_SLOTS)
+
+_Static_assert(sizeof(struct hak_slot_full) <= HAK_SLOT_BYTES, "a slot has room for all counters");
+
+enum { FREE, TAKEN, USED };
+
+static struct {
+    char *_Atomic at;                   /* NULL: not mapped, nor is any further one */
+    _Atomic uint8_t slot[CHUNK_SLOTS];
+} chunk[CHUNKS];
+
+static _Atomic size_t used_below;       /* a slot below which all are used, to look from there */
+
+/* Slots that could not be had, linked by their spare words. */
+static struct hak_slot_full *_Atomic private_slots;
+
+void slots_forget(void)
+{
+    for (size_t c = 0; c < CHUNKS && atomic_load(&chunk[c].at); c++)
+        memset(&chunk[c], 0, sizeof chunk[c]);
+    atomic_store(&used_below, 0);
+    atomic_store(&private_slots, NULL);
+}
+
+void slots_start(char *first)
+{
+    atomic_store(&chunk[0].at, first);
+}
+
+/* ---- Mapping --------------------------------------------------------------------------------- */
+
+static size_t slot_offset(size_t i)
+{
+    return seg.at.slots + i * seg.at.stride;
+}
+
+/* Maps the file from `offset` on once more, over what is at `at` (NULL: anywhere).  mremap of
+ * length 0 does that for the pages from `mapped` on, even beyond the end of that mapping, needs no
+ * descriptor, and keeps MADV_DONTFORK.  NULL: it can't be done, and there may be nothing at `at` any more. */
+static char *map_again(char *mapped, size_t offset, size_t bytes, void *at)
+{
+    char *p = sys_mremap(mapped, 0, bytes, MREMAP_MAYMOVE | (at ? MREMAP_FIXED : 0), at);
+    if (p)
+        return p;
+
+    int fd = seg_reopen();              /* a kernel without mremap's duplication */
+    if (fd < 0)
+        return NULL;
+    p = sys_mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, (off_t)offset);
+    sys_close(fd);
+    if (p)
+        sys_madvise(p, bytes, MADV_DONTFORK);
+    return p;
+}
+
+/* Each chunk is mapped from the last slot of the one before. */
+static bool map_chunk(size_t c)
+{
+    size_t last = c * CHUNK_SLOTS - 1, bytes = (CHUNK_SLOTS + 1) * seg.at.stride;
+    char *before = atomic_load(&chunk[c - 1].at) + (CHUNK_SLOTS - 1) * seg.at.stride, *none = NULL;
+
+    if (bytes > seg.at.total - slot_offset(last))
+        bytes = seg.at.total - slot_offset(last);
+    char *fresh = map_again(before, slot_offset(last), bytes, NULL);
+    if (!fresh)
+        return false;
+    if (!atomic_compare_exchange_strong(&chunk[c].at, &none, fresh + seg.at.stride))
+        sys_munmap(fresh, bytes);       /* another thread was first */
+    return true;
+}
+
+/* With those before it.  NULL: it can't be mapped. */
+static char *chunk_at(size_t c)
+{
+    size_t mapped = c;
+
+    while (!atomic_load(&chunk[mapped].at))
+        mapped--;                       /* the first always is */
+    while (mapped < c)
+        if (!map_chunk(++mapped))
+            return NULL;
+    return atomic_load(&chunk[c].at);
+}
+
+/* Slot i at `at`, with memory behind it.  Its pages are in our resident set once: in this mapping, and in its
+ * chunk's only if that is read. */
+static bool map_slot(size_t i, void *at)
+{
+    size_t c = i / CHUNK_SLOTS, in = i % CHUNK_SLOTS;
+    char *p = chunk_at(c);
+
+    if (in == CHUNK_SLOTS / 2 && i + CHUNK_SLOTS < seg.at.slots_max)
+        chunk_at(c + 1);                /* in time: many threads may need it at once */
+    return p && map_again(p + in * seg.at.stride, slot_offset(i), seg.at.stride, at)
+        && seg_back(at, seg.at.stride, slot_offset(i));
+}
+
+/* ---- Giving out ------------------------------------------------------------------------------ */
+
+static _Atomic uint8_t *what(size_t i)
+{
+    return &chunk[i / CHUNK_SLOTS].slot[i % CHUNK_SLOTS];
+}
+
+/* The first that is free.  SIZE_MAX: there is none. */
+static size_t take_free(void)
+{
+    size_t i = atomic_load(&used_below);
+
+    while (i < seg.at.slots_max && atomic_load(what(i)) == USED)
+        i++;
+    atomic_store(&used_below, i);
+    for (; i < seg.at.slots_max; i++) {
+        uint8_t was = FREE;
+        if (atomic_compare_exchange_strong(what(i), &was, TAKEN))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+/* Readers look at slots [0, slots_used). */
+static void show_slot(size_t i)
+{
+    uint32_t *used = &seg.state->state.slots_used, seen = get(*used);
+
+    while (seen <= i && !__atomic_compare_exchange_n(used, &seen, (uint32_t)i + 1, true,
+                                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+}
+
+/* False: there is none, and private memory at `at`, as before. */
+static bool take_slot(void *at)
+{
+    size_t i = seg.shared ? take_free() : SIZE_MAX;
+
+    if (i == SIZE_MAX)
+        return false;
+    bool done = map_slot(i, at);
+    atomic_store(what(i), done ? USED : FREE);
+    if (done)
+        show_slot(i);
+    else
+        os_map_at(at, seg.at.stride);
+    return done;
+}
+
+static void keep_private(struct hak_slot_full *slot)
+{
+    struct hak_slot_full *first = atomic_load(&private_slots);
+
+    do
+        slot->head.pad2[0] = (uintptr_t)first;
+    while (!atomic_compare_exchange_weak(&private_slots, &first, slot));
+    GLOBAL_ADD(uncounted, 1);
+}
+
+bool control_slot(void *at)
+{
+    int saved = errno;
+    sigset_t before;
+
+    signals_hold(&before);
+    bool done = take_slot(at);
+    if (!done)
+        keep_private(at);
+    signals_release(&before);
+    errno = saved;
+    return done;
+}
+
+void slots_each(void (*look)(const struct hak_slot_full *slot, void *arg), void *arg)
+{
+    for (size_t i = 0; i < seg.at.slots_max; i++)
+        if (atomic_load(what(i)) == USED)
+            look((void *)(atomic_load(&chunk[i / CHUNK_SLOTS].at) + i % CHUNK_SLOTS * seg.at.stride), arg);
+    struct hak_slot_full *slot = atomic_load(&private_slots);
+    for (; slot; slot = (struct hak_slot_full *)(uintptr_t)slot->head.pad2[0])
+        look(slot, arg);
+}
