@@ -73,7 +73,7 @@ static int little_address_space(void)
 
 /* ---- kernels that can do less, and sandboxes ---- */
 
-static volatile sig_atomic_t signals;
+static _Atomic int signals;
 
 static void count_signal(int sig)
 {
