@@ -298,7 +298,8 @@ static void test_children(const char *what, void (*fn)(void), int another, long 
     stepped(fn, another);
     if (is_child)
         leave(bad_children ? 5 : !nested_are_whole() ? 6 : use_memory());
-    ok(forks >= (all / every) / 2, "%s: %d forks among %ld instructions", what, forks, all);
+    /* What is done now and then may have come into the count, and not into this. */
+    ok(steps >= all / 16 && forks >= steps / every / 2, "%s: %d forks among %ld instructions", what, forks, all);
     if (!is(bad_children, 0, "every child%s has the memory it needs, and nobody else's",
             goes_on ? " that goes on" : "")) {
         Dl_info at = { 0 };
@@ -316,8 +317,6 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     stepped(fn, another);                       /* what is done once, is done */
     stepped(fn, another);
     long all = steps;
-    stepped(fn, another);                       /* what is done now and then may have come in between */
-    all = steps < all ? steps : all;
     for (goes_on = 0; goes_on < 2; goes_on++)
         test_children(what, fn, another, all, at_most);
     goes_on = 0;
