@@ -11,6 +11,7 @@
 #define STATE_TRIES 200
 #define SLOTS_TRIES 5
 #define LINE_WORDS  8         /* of a cache line */
+#define GAPS_MOST   1024      /* slots without memory, of threads that are being born: more are no sound segment's */
 
 /* In the order of struct shm_sums: ALLOCS that add up to the allocations, then FREES. */
 static const char *const call_names[] = {
@@ -138,7 +139,8 @@ static bool add_run(struct shm_snap *snap, uint64_t from, uint64_t to)
     return true;
 }
 
-/* Slots that may be read: no more than there are, and of these those that the file has memory for. */
+/* Slots that may be read: no more than there are, and of these those that the file has memory for.  Who reads them
+ * takes as much memory as up to the last one, so that may not be far beyond what others took. */
 static bool find_slots(struct shm_snap *snap)
 {
     const struct hak_seg_header *h = &snap->seg->header;
@@ -149,6 +151,8 @@ static bool find_slots(struct shm_snap *snap)
            && (hole = lseek(snap->seg->fd, data, SEEK_HOLE)) > data) {
         uint64_t from = ((uint64_t)(data - first) + h->slot_stride - 1) / h->slot_stride;
         uint64_t to = least((uint64_t)(hole - first) / h->slot_stride, used);
+        if (from > snap->slots_found + GAPS_MOST)
+            break;
         if (from < to && !add_run(snap, from, to))
             return false;
     }

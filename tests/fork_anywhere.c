@@ -374,6 +374,11 @@ static void *first_call(void *stays)
     TRAP_ON();
     free(malloc(size));
     TRAP_OFF();
+    struct seg s;
+    if (is_child && seg_open(&s, getpid()))
+        leave(8);
+    if (is_child)
+        seg_slot_of(&s, gettid());              /* bails out where it has none */
     child_ends();
     if (!stays)
         return NULL;

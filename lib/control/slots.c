@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct hak_slot_full) <= HAK_SLOT_BYTES, "a slot has room 
 enum { FREE, TAKEN, USED };
 
 static struct {
-    char *_Atomic at;                   /* NULL: not mapped, nor is any further one */
+    char *_Atomic at;                   /* NULL: not mapped, nor is any further one, and all its slots are free */
     _Atomic uint8_t slot[CHUNK_SLOTS];
 } chunk[CHUNKS];
 
@@ -111,16 +111,17 @@ static char *chunk_at(size_t c)
     return atomic_load(&chunk[c].at);
 }
 
+/* In its chunk, which is mapped. */
+static void *slot_at(size_t i)
+{
+    return atomic_load(&chunk[i / CHUNK_SLOTS].at) + i % CHUNK_SLOTS * seg.at.stride;
+}
+
 /* Slot i at `at`, with memory behind it.  Its pages are in our resident set once: in this mapping, and in its
  * chunk's only if that is read. */
 static bool map_slot(size_t i, void *at)
 {
-    size_t c = i / CHUNK_SLOTS, in = i % CHUNK_SLOTS;
-    char *p = chunk_at(c);
-
-    if (in == CHUNK_SLOTS / 2 && i + CHUNK_SLOTS < seg.at.slots_max)
-        chunk_at(c + 1);                /* in time: many threads may need it at once */
-    return p && map_again(p + in * seg.at.stride, slot_offset(i), seg.at.stride, at)
+    return map_again((char *)slot_at(i), slot_offset(i), seg.at.stride, at)
         && seg_back(at, seg.at.stride, slot_offset(i));
 }
 
@@ -134,15 +135,14 @@ static _Atomic uint8_t *what(size_t i)
 /* The first that is free.  SIZE_MAX: there is none. */
 static size_t take_free(void)
 {
-    size_t i = atomic_load(&used_below);
+    bool all_used = true;
 
-    while (i < seg.at.slots_max && atomic_load(what(i)) == USED)
-        i++;
-    atomic_store(&used_below, i);
-    for (; i < seg.at.slots_max; i++) {
-        uint8_t was = FREE;
-        if (atomic_compare_exchange_strong(what(i), &was, TAKEN))
+    for (size_t i = atomic_load(&used_below); i < seg.at.slots_max && chunk_at(i / CHUNK_SLOTS); i++) {
+        uint8_t is = atomic_load(what(i));
+        if (is == FREE && atomic_compare_exchange_strong(what(i), &is, TAKEN))
             return i;
+        if ((all_used = all_used && is == USED))
+            atomic_store(&used_below, i + 1);
     }
     return SIZE_MAX;
 }
@@ -164,6 +164,8 @@ static bool take_slot(void *at)
 
     if (i == SIZE_MAX)
         return false;
+    if (i % CHUNK_SLOTS == CHUNK_SLOTS / 2 && i + CHUNK_SLOTS < seg.at.slots_max)
+        chunk_at(i / CHUNK_SLOTS + 1);  /* in time: many threads may need it at once */
     bool done = map_slot(i, at);
     atomic_store(what(i), done ? USED : FREE);
     if (done)
@@ -201,7 +203,7 @@ void slots_each(void (*look)(const struct hak_slot_full *slot, void *arg), void 
 {
     for (size_t i = 0; i < seg.at.slots_max; i++)
         if (atomic_load(what(i)) == USED)
-            look((void *)(atomic_load(&chunk[i / CHUNK_SLOTS].at) + i % CHUNK_SLOTS * seg.at.stride), arg);
+            look(slot_at(i), arg);
     struct hak_slot_full *slot = atomic_load(&private_slots);
     for (; slot; slot = (struct hak_slot_full *)(uintptr_t)slot->head.pad2[0])
         look(slot, arg);

@@ -86,14 +86,15 @@ void heap_wait(struct heap *h, uint32_t as, unsigned tries_max)
 
 /* ---- birth ---- */
 
-void heap_ensure_slot(struct heap *h)
+bool heap_ensure_slot(struct heap *h)
 {
     if (h->cold.has_slot)
-        return;
+        return false;
     os_map_at(&h->slot, sizeof h->slot_pages);
     h->cold.has_slot = true;
-    front_slot(&h->slot);
     GLOBAL_ADD(heaps, 1);
+    front_slot(&h->slot);
+    return true;
 }
 
 /* Where pages are large, a fork wipes these with `hot`. */
@@ -157,7 +158,6 @@ void heap_begin_slot(struct heap *h)
     h->slot.head.tid = os_tid();
     h->slot.head.started_ns = now_boot_ns();
     __atomic_store_n(&h->slot.head.state, HAK_SLOT_LIVE, __ATOMIC_RELEASE);
-    GLOBAL_ADD(threads, 1);
 }
 
 void heap_push_ended(struct heap *h)
@@ -211,6 +211,7 @@ struct heap *heap_take(void)
         return NULL;
     heap_ensure_slot(h);
     heap_begin_slot(h);
+    GLOBAL_ADD(threads, 1);
     if (h->cold.bare)
         heap_fill_offsets(h);
     h->cold.ended = h->cold.bare = false;
@@ -234,7 +235,8 @@ static hak_cold struct heap *heap_birth(void)
     if (!h)
         return NULL;
     heap_self = h;
-    heap_ensure_slot(h);                                /* again: a child, forked in between, goes on */
+    if (heap_ensure_slot(h))                            /* again: a child, forked in between, goes on */
+        heap_begin_slot(h);
     heap_enter(h);
     heap_look(h);
     heap_leave(h);

@@ -513,6 +513,37 @@ static void test_gap(void)
     shm_detach(seg);
 }
 
+/* Only slots [0, 3) and slot n have memory, of 3000. */
+static unsigned found_with(unsigned n)
+{
+    struct shm_snap *snap;
+    size_t size = offsetof(struct fixture, slots) + 3000 * sizeof f->slots[0];
+    again(3);
+    int fd = open(path, O_RDWR);
+    if (ftruncate(fd, (off_t)size)
+        || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offsetof(struct fixture, slots[3]),
+                     (off_t)(size - offsetof(struct fixture, slots[3])))
+        || pwrite(fd, &f->slots[0], sizeof f->slots[0],
+                  (off_t)(offsetof(struct fixture, slots) + n * sizeof f->slots[0])) < 0)
+        bail("%s: %s", path, strerror(errno));
+    close(fd);
+    f->head.header.total_size = size;
+    f->head.header.slots_max = f->state.state.slots_used = 3000;
+    struct shm_seg *seg = attach();
+    is(shm_snapshot(seg, &snap, &err), 0, "slots [0, 3) and slot %u of 3000: a snapshot", n);
+    unsigned count = snap->slot_count, threads = snap->threads;
+    shm_snap_free(snap);
+    shm_detach(seg);
+    is(threads, count > 3 ? 4 : 3, "of all that it found");
+    return count;
+}
+
+static void test_far(void)
+{
+    is(found_with(1000), 1001, "as if a thousand threads were being born at once");
+    is(found_with(2000), 3, "more than can be: a tool's memory is not the segment's to choose");
+}
+
 static void test_damage(void)
 {
     unsigned attached = 0, rounds = getenv("HAK_LONG") ? 20000 : 1000;
@@ -541,6 +572,7 @@ int main(void)
     test_sums();
     again(3);
     test_gap();
+    test_far();
     again(3);
     test_put_off();
     test_set();
