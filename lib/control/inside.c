@@ -67,11 +67,10 @@ static int set(const struct control_change *changes, size_t count)
 int control_set(const struct control_change *changes, size_t count)
 {
     int saved = errno;
-    sigset_t before;
-
-    signals_hold(&before);
+    uint64_t before = signals_hold();
     int why = set(changes, count);
-    signals_release(&before);
+
+    signals_release(before);
     errno = saved;
     return why;
 }

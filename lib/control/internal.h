@@ -52,20 +52,21 @@ hak_inline int sys_getpid(void)
 /* What must not be forked in the middle, which a signal handler could do, is between these two.  Signals
  * that the thread itself brings about come through: held, they would be its death, and a sandbox
  * answers system calls by SIGSYS. */
-hak_inline void signals_hold(sigset_t *before)
-{
-    static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP };
-    sigset_t held;
+#define SIGNAL(n)     (UINT64_C(1) << ((n) - 1))    /* as the kernel has them */
+#define SIGNALS_NOT   UINT64_MAX                    /* they could not be held; no mask has SIGKILL in it */
 
-    sigfillset(&held);
-    for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++)
-        sigdelset(&held, own[i]);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, before, (size_t)_NSIG / 8);
+hak_inline uint64_t signals_hold(void)
+{
+    uint64_t before = 0, held = ~(SIGNAL(SIGBUS) | SIGNAL(SIGFPE) | SIGNAL(SIGILL) | SIGNAL(SIGSEGV)
+                                  | SIGNAL(SIGSYS) | SIGNAL(SIGTRAP));
+
+    return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, &before, sizeof held) == 0 ? before : SIGNALS_NOT;
 }
 
-hak_inline void signals_release(const sigset_t *before)
+hak_inline void signals_release(uint64_t before)
 {
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, (size_t)_NSIG / 8);
+    if (before != SIGNALS_NOT)
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
 }
 
 hak_inline uint64_t clock_ns(clockid_t clock)

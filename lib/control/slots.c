@@ -188,13 +188,12 @@ static void keep_private(struct hak_slot_full *slot)
 bool control_slot(void *at)
 {
     int saved = errno;
-    sigset_t before;
-
-    signals_hold(&before);
+    uint64_t before = signals_hold();
     bool done = take_slot(at);
+
     if (!done)
         keep_private(at);
-    signals_release(&before);
+    signals_release(before);
     errno = saved;
     return done;
 }
