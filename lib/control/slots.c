@@ -157,7 +157,7 @@ static void show_slot(size_t i)
         ;
 }
 
-/* False: there is none, and private memory at `at`, as before. */
+/* False: there is none, and nothing at `at`, or what was there. */
 static bool take_slot(void *at)
 {
     size_t i = seg.shared ? take_free() : SIZE_MAX;
@@ -170,8 +170,6 @@ static bool take_slot(void *at)
     atomic_store(what(i), done ? USED : FREE);
     if (done)
         show_slot(i);
-    else
-        os_map_at(at, seg.at.stride);
     return done;
 }
 
@@ -179,6 +177,7 @@ static void keep_private(struct hak_slot_full *slot)
 {
     struct hak_slot_full *first = atomic_load(&private_slots);
 
+    os_map_at(slot, round_up(HAK_SLOT_BYTES, os_page));
     do
         slot->head.pad2[0] = (uintptr_t)first;
     while (!atomic_compare_exchange_weak(&private_slots, &first, slot));

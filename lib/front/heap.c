@@ -18,7 +18,7 @@ hak_tls uint8_t heap_past_end;
 static hak_tls uint8_t heap_frees;          /* by this thread while it had no heap */
 
 static void nothing(void) {}
-static bool no_slot(void *at) { (void)at; return true; }
+static bool no_slot(void *at) { return os_map_at(at, sizeof heap_self->slot_pages); }
 static void nobody_knows(void *p) { hak_die("free(): not a block in use", p); }
 static void arm_nothing(struct heap *h) { (void)h; }
 
@@ -90,7 +90,6 @@ bool heap_ensure_slot(struct heap *h)
 {
     if (h->cold.has_slot)
         return false;
-    os_map_at(&h->slot, sizeof h->slot_pages);
     h->cold.has_slot = true;
     GLOBAL_ADD(heaps, 1);
     front_slot(&h->slot);

@@ -331,7 +331,7 @@ extern void (*front_forked)(void);
 /* A pointer that is not ours comes to free (or realloc): dies, or knows whose it is. */
 extern void (*front_foreign)(void *p);
 
-/* Gives a heap its counters: control_slot, or nothing. */
+/* Gives a heap its counters: control_slot, or zeroed memory. */
 extern bool (*front_slot)(void *at);
 
 /* The calling thread ends: its caches go back, its heap waits for another thread.  Called by the
