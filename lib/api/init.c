@@ -66,15 +66,12 @@ static void parent(void)  { front_fork_parent(); }
 
 /* From the inside out: what needs no counters, then this thread's own heap, then the segment, then
  * all that is counted in it. */
-void hak_after_fork(void)
+static void after_fork(void)
 {
     struct heap *h = heap_self;
     const void *self = heap_is_none(h) ? NULL : &h->slot;
     uint64_t inherited[HAK_ROWS];
-    int saved = errno;                                  /* free may be the first call */
 
-    if (!front_is_forked())
-        return;
     hak_globals_after_fork();
     lock_after_fork(&start_lock, NULL);
     os_meta_after_fork();
@@ -86,6 +83,19 @@ void hak_after_fork(void)
     pool_count_inherited();
     huge_count_inherited();
     front_fork_sort();
+}
+
+/* A handler that allocates finds the child as it was after fork, or ready. */
+void hak_after_fork(void)
+{
+    int saved = errno;                                  /* free may be the first call */
+
+    if (!front_is_forked())
+        return;
+    uint64_t signals = os_hold_signals();
+    if (front_is_forked())
+        after_fork();
+    os_release_signals(signals);
     errno = saved;
 }
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -150,6 +151,28 @@ void os_hugepages(void *p, size_t bytes)
 bool os_wipe_on_fork(void *p, size_t bytes)
 {
     return sys_madvise(p, bytes, MADV_WIPEONFORK) == 0;
+}
+
+#define SIGNAL(n)   (UINT64_C(1) << ((n) - 1))      /* masks are as the kernel has them */
+#define SIGNALS_NOT UINT64_MAX                      /* they could not be held; no mask has SIGKILL in it */
+
+uint64_t os_hold_signals(void)
+{
+    uint64_t before = 0, held = ~(SIGNAL(SIGBUS) | SIGNAL(SIGFPE) | SIGNAL(SIGILL) | SIGNAL(SIGSEGV)
+                                  | SIGNAL(SIGSYS) | SIGNAL(SIGTRAP));
+
+    int saved = errno;
+
+    if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, &before, sizeof held) == 0)
+        return before;
+    errno = saved;
+    return SIGNALS_NOT;
+}
+
+void os_release_signals(uint64_t held)
+{
+    if (held != SIGNALS_NOT)
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, NULL, sizeof held);
 }
 
 uint64_t os_now_ns(void)

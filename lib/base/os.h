@@ -44,6 +44,12 @@ void os_hugepages(void *p, size_t bytes);
 /* The range is zeroed in a child after fork; false where the kernel can't. */
 bool os_wipe_on_fork(void *p, size_t bytes);
 
+/* What no signal handler may come into, since it might fork or allocate, is between these two; they nest.
+ * Signals that the thread itself brings about come through: held, they would be its death, and a sandbox
+ * answers system calls by SIGSYS. */
+uint64_t os_hold_signals(void);
+void     os_release_signals(uint64_t held);
+
 uint64_t os_now_ns(void);                            /* CLOCK_MONOTONIC */
 int      os_tid(void);
 

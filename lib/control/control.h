@@ -36,7 +36,7 @@ int control_set(const struct control_change *changes, size_t count);
 /* Gives a heap its slot, once: maps one over the HAK_SLOT_BYTES at `at` (page aligned), whatever is there.
  * The mapping is not inherited by a child (MADV_DONTFORK).  False: no slot could be had; the memory at
  * `at` is private and zero, is remembered for the statistics at exit, and threads_uncounted is counted.
- * Any thread. */
+ * Any thread, with signals held (os_hold_signals). */
 #define HAK_SLOT_BYTES (28 * KIB)       /* rounded up to a page where pages are larger */
 bool control_slot(void *at);
 

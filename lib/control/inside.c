@@ -67,10 +67,10 @@ static int set(const struct control_change *changes, size_t count)
 int control_set(const struct control_change *changes, size_t count)
 {
     int saved = errno;
-    uint64_t before = signals_hold();
+    uint64_t before = os_hold_signals();
     int why = set(changes, count);
 
-    signals_release(before);
+    os_release_signals(before);
     errno = saved;
     return why;
 }

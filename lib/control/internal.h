@@ -17,7 +17,6 @@
 #define HAK_CONTROL_INTERNAL_H
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -47,26 +46,6 @@ hak_inline void sys_close(int fd)
 hak_inline int sys_getpid(void)
 {
     return (int)syscall(SYS_getpid);
-}
-
-/* What must not be forked in the middle, which a signal handler could do, is between these two.  Signals
- * that the thread itself brings about come through: held, they would be its death, and a sandbox
- * answers system calls by SIGSYS. */
-#define SIGNAL(n)     (UINT64_C(1) << ((n) - 1))    /* as the kernel has them */
-#define SIGNALS_NOT   UINT64_MAX                    /* they could not be held; no mask has SIGKILL in it */
-
-hak_inline uint64_t signals_hold(void)
-{
-    uint64_t before = 0, held = ~(SIGNAL(SIGBUS) | SIGNAL(SIGFPE) | SIGNAL(SIGILL) | SIGNAL(SIGSEGV)
-                                  | SIGNAL(SIGSYS) | SIGNAL(SIGTRAP));
-
-    return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, &before, sizeof held) == 0 ? before : SIGNALS_NOT;
-}
-
-hak_inline void signals_release(uint64_t before)
-{
-    if (before != SIGNALS_NOT)
-        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
 }
 
 hak_inline uint64_t clock_ns(clockid_t clock)

@@ -15,8 +15,8 @@
  *
  * So below slots_used there may be slots without memory, which readers leave out.
  *
- * Signals wait meanwhile.  A handler that forks would leave its child, where code below it goes on, with
- * half a slot, of a segment that is not mapped there.
+ * Signals are held meanwhile.  A handler that forks would leave its child, where code below it goes on,
+ * with half a slot, of a segment that is not mapped there.
  */
 #include "lib/control/internal.h"
 
@@ -157,7 +157,7 @@ static void show_slot(size_t i)
         ;
 }
 
-/* False: there is none, and nothing at `at`, or what was there. */
+/* False: there is none.  What is at `at` then is of no use. */
 static bool take_slot(void *at)
 {
     size_t i = seg.shared ? take_free() : SIZE_MAX;
@@ -187,12 +187,10 @@ static void keep_private(struct hak_slot_full *slot)
 bool control_slot(void *at)
 {
     int saved = errno;
-    uint64_t before = signals_hold();
     bool done = take_slot(at);
 
     if (!done)
         keep_private(at);
-    signals_release(before);
     errno = saved;
     return done;
 }

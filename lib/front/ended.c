@@ -1,5 +1,6 @@
 /* ended.c: the end of a thread, what it leaves, and what others do for a thread that is away. */
 #include "lib/base/lock.h"
+#include "lib/base/os.h"
 #include "lib/base/usdt.h"
 #include "lib/front/internal.h"
 
@@ -173,16 +174,22 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
 
 /* ---- threads past their end ---- */
 
+static uint64_t late_signals;               /* as they were before the lock was taken */
+
+/* Signals are held until late_end: a handler that allocates would wait for the lock for ever. */
 static struct heap *late_begin(void)
 {
     heap_notice_fork();
+    uint64_t signals = os_hold_signals();
     lock_take(&late_lock, &heap_self);                  /* the address stands for this thread */
     if (!late)
         late = heap_take();
     if (!late) {
         lock_drop(&late_lock);
+        os_release_signals(signals);
         return NULL;
     }
+    late_signals = signals;
     heap_ensure_slot(late);
     late->slot.head.tid = 0;                            /* of no thread in particular */
     __atomic_store_n(&late->slot.head.state, HAK_SLOT_ENDED, __ATOMIC_RELEASE);
@@ -196,7 +203,9 @@ static void late_end(void)
     batches_flush(late);
     heap_leave(late);
     heap_self = (struct heap *)&heap_none;
+    uint64_t signals = late_signals;
     lock_drop(&late_lock);
+    os_release_signals(signals);
 }
 
 void *late_alloc(size_t n, unsigned bin)

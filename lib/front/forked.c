@@ -196,7 +196,6 @@ void front_fork_sort(void)
     mine->cold.has_slot = false;
     heap_ensure_slot(mine);
     heap_begin_slot(mine);
-    GLOBAL_ADD(threads, 1);
     pool_each_run(add_large, &large);
     COUNT(mine->slot.thread.large_alloc_bytes, large * SLAB_SIZE);
     COUNT(mine->slot.thread.huge_alloc_bytes, huge_bytes_in_use());

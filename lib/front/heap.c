@@ -86,14 +86,17 @@ void heap_wait(struct heap *h, uint32_t as, unsigned tries_max)
 
 /* ---- birth ---- */
 
-bool heap_ensure_slot(struct heap *h)
+void heap_ensure_slot(struct heap *h)
 {
-    if (h->cold.has_slot)
-        return false;
-    h->cold.has_slot = true;
-    GLOBAL_ADD(heaps, 1);
-    front_slot(&h->slot);
-    return true;
+    if (likely(h->cold.has_slot))
+        return;
+    uint64_t signals = os_hold_signals();
+    if (!h->cold.has_slot) {
+        h->cold.has_slot = true;
+        GLOBAL_ADD(heaps, 1);
+        front_slot(&h->slot);
+    }
+    os_release_signals(signals);
 }
 
 /* Where pages are large, a fork wipes these with `hot`. */
@@ -157,6 +160,7 @@ void heap_begin_slot(struct heap *h)
     h->slot.head.tid = os_tid();
     h->slot.head.started_ns = now_boot_ns();
     __atomic_store_n(&h->slot.head.state, HAK_SLOT_LIVE, __ATOMIC_RELEASE);
+    GLOBAL_ADD(threads, 1);
 }
 
 void heap_push_ended(struct heap *h)
@@ -210,7 +214,6 @@ struct heap *heap_take(void)
         return NULL;
     heap_ensure_slot(h);
     heap_begin_slot(h);
-    GLOBAL_ADD(threads, 1);
     if (h->cold.bare)
         heap_fill_offsets(h);
     h->cold.ended = h->cold.bare = false;
@@ -222,20 +225,27 @@ struct heap *heap_take(void)
     return h;
 }
 
+/* NULL: no memory, or it has one already: from a handler, or made while the process was made ready. */
+static struct heap *take_for_self(void)
+{
+    uint64_t signals = os_hold_signals();
+    struct heap *h = heap_is_none(heap_self) ? heap_take() : NULL;
+
+    if (h)
+        heap_self = h;
+    os_release_signals(signals);
+    return h;
+}
+
 static hak_cold struct heap *heap_birth(void)
 {
     if (heap_past_end)
         return NULL;
     front_start();
-    if (!heap_is_none(heap_self))                       /* made while the process was made ready */
-        return heap_self;
     heap_notice_fork();                                 /* heaps_lock may be a dead thread's */
-    struct heap *h = heap_take();
+    struct heap *h = take_for_self();
     if (!h)
-        return NULL;
-    heap_self = h;
-    if (heap_ensure_slot(h))                            /* again: a child, forked in between, goes on */
-        heap_begin_slot(h);
+        return heap_is_none(heap_self) ? NULL : heap_self;
     heap_enter(h);
     heap_look(h);
     heap_leave(h);

@@ -197,14 +197,15 @@ extern struct heap *heaps_ended;
 extern _Atomic unsigned heaps_ended_count;
 void heap_push_ended(struct heap *h);
 
-/* A heap for a thread: an ended one's, or a new one; held, until its first slow path ends.  NULL: no memory. */
+/* A heap for a thread: an ended one's, or a new one; held, until its first slow path ends.  NULL: no memory.
+ * With signals held. */
 struct heap *heap_take(void);
 
 /* This thread has given its heap up, and gets no other. */
 extern hak_tls uint8_t heap_past_end;
 
-/* In a child, a heap gets a slot of the child's own when it is first used: whether it did now. */
-bool heap_ensure_slot(struct heap *h);
+/* In a child, a heap gets a slot of the child's own when it is first used. */
+void heap_ensure_slot(struct heap *h);
 void heap_begin_slot(struct heap *h);               /* it is this thread's */
 
 void heap_empty_bins(struct heap *h);               /* zeroes the bins of `hot` */

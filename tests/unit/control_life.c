@@ -1,5 +1,6 @@
 /* control_life.c: slots, fork, exec, exit and sudden death; the statistics at exit. */
 #include "tests/unit/control.h"
+#include "lib/base/os.h"
 #include "tests/unit/forbid.h"
 
 #include <dirent.h>
@@ -256,7 +257,9 @@ static void *born_late(void *arg)
 {
     late.listener = filter(SYS_madvise, POPULATE_WRITE, SECCOMP_RET_USER_NOTIF);
     pthread_barrier_wait(&late.barrier);
+    uint64_t held = os_hold_signals();
     late.got = late.listener >= 0 && control_slot(late.slot);
+    os_release_signals(held);
     for (int i = 0; i < 5000 && !signals; i++)
         usleep(1000);                   /* TSan puts it off */
     return arg;
