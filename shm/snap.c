@@ -11,7 +11,7 @@
 #define STATE_TRIES 200
 #define SLOTS_TRIES 5
 #define LINE_WORDS  8         /* of a cache line */
-#define GAPS_MOST   1024      /* slots without memory, of threads that are being born: more are no sound segment's */
+#define GAPS_MOST   1024      /* slots without memory below one with it: of threads that are being born at once */
 
 /* In the order of struct shm_sums: ALLOCS that add up to the allocations, then FREES. */
 static const char *const call_names[] = {

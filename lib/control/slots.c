@@ -177,7 +177,8 @@ static void keep_private(struct hak_slot_full *slot)
 {
     struct hak_slot_full *first = atomic_load(&private_slots);
 
-    os_map_at(slot, round_up(HAK_SLOT_BYTES, os_page));
+    if (!os_map_at(slot, round_up(HAK_SLOT_BYTES, os_page)))
+        hak_die("no memory for a thread's counters", slot);
     do
         slot->head.pad2[0] = (uintptr_t)first;
     while (!atomic_compare_exchange_weak(&private_slots, &first, slot));
