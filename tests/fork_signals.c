@@ -3,9 +3,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include "tests/seg.h"
 
-enum { CHILDREN = 600, ROUNDS = 400, BORN = 4, STORM = 60, LATE_CALLS = 200000 };
+enum { CHILDREN = 600, ROUNDS = 400, BORN = 4, LATE_CALLS = 200000 };
 
 static void allocates(int sig)
 {
@@ -93,11 +95,26 @@ static int has_one_slot(void)
     return live == 1 && seg_slot_of(&s, gettid()) && (s.h->flags & 1 || seg_global(&s, "threads_started") == 1);
 }
 
-static void *is_born(void *arg)
+/* The first call, at some moment of which a signal comes. */
+static void is_born_under_a_timer(long ns)
 {
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+    struct itimerspec once = { .it_value.tv_nsec = ns };
+    int timer;
+    event._sigev_un._tid = gettid();
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer))     /* libc's allocates */
+        bail("no timer");
     being_born = 1;
+    syscall(SYS_timer_settime, timer, 0, &once, NULL);
     allocates(0);
     being_born = 0;
+    if (!is_child)
+        syscall(SYS_timer_delete, timer);
+}
+
+static void *is_born(void *number)
+{
+    is_born_under_a_timer(1000 + (intptr_t)number * 500 % 100000);
     if (is_child) {
         alarm(60);
         __atomic_fetch_add(&shared->went_on, 1, __ATOMIC_RELAXED);
@@ -111,7 +128,7 @@ static void *is_born(void *arg)
     }
     if (child > 0)
         __atomic_fetch_add(&shared->bad, !well((pid_t)child), __ATOMIC_RELAXED);
-    return arg;
+    return number;
 }
 
 static void test_births(void)
@@ -121,11 +138,8 @@ static void test_births(void)
     for (int i = 0; i < ROUNDS; i++) {
         pthread_t t[BORN];
         for (int k = 0; k < BORN; k++)
-            if (pthread_create(&t[k], NULL, is_born, NULL))
+            if (pthread_create(&t[k], NULL, is_born, (void *)(intptr_t)(i * BORN + k)))
                 bail("no thread");
-        for (int j = 0; j < STORM; j++)
-            for (int k = 0; k < BORN; k++)
-                pthread_kill(t[k], SIGUSR1);
         for (int k = 0; k < BORN; k++)
             pthread_join(t[k], NULL);
     }

@@ -52,6 +52,16 @@ void lock_take(struct lock *l, const void *owner)
     atomic_store_explicit(&l->owner, owner, memory_order_relaxed);
 }
 
+uint64_t lock_take_held(struct lock *l, const void *owner)
+{
+    for (unsigned tries = 0;; os_pause(tries++)) {
+        uint64_t signals = os_hold_signals();
+        if (lock_try(l, owner))
+            return signals;
+        os_release_signals(signals);
+    }
+}
+
 void lock_drop(struct lock *l)
 {
     atomic_store_explicit(&l->owner, NULL, memory_order_relaxed);

@@ -19,6 +19,10 @@ bool lock_try(struct lock *l, const void *owner);
 void lock_take(struct lock *l, const void *owner);   /* counts and times a wait (hooks.h) */
 void lock_drop(struct lock *l);
 
+/* Takes it with signals held, for os_release_signals, but never waits with them: who has it may have been
+ * stopped by a signal that this thread is to take as well (a garbage collector's). */
+uint64_t lock_take_held(struct lock *l, const void *owner);
+
 /* In the child of a fork: frees the lock unless `self` holds it.  True: another thread had held it,
  * and what it guards must be rebuilt. */
 bool lock_after_fork(struct lock *l, const void *self);

@@ -45,6 +45,7 @@ void os_hugepages(void *p, size_t bytes);
 bool os_wipe_on_fork(void *p, size_t bytes);
 
 /* What no signal handler may come into, since it might fork or allocate, is between these two; they nest.
+ * Nobody waits for a lock in between (lock_take_held).
  * Signals that the thread itself brings about come through: held, they would be its death, and a sandbox
  * answers system calls by SIGSYS. */
 uint64_t os_hold_signals(void);

@@ -41,9 +41,10 @@ void heap_thread_exit(void *heap)
     GLOBAL_ADD(threads_ended, 1);
     heap_past_end = 1;
     heap_self = (struct heap *)&heap_none;
-    lock_take(&heaps_lock, &h->slot);
+    uint64_t signals = lock_take_held(&heaps_lock, &h->slot);
     heap_push_ended(h);
     lock_drop(&heaps_lock);
+    os_release_signals(signals);
     if (--h->cold.depth == 0)                           /* else it ends on top of a slow path: left alone for ever */
         heap_drop(h);                                   /* last: in a child, heaps that nobody holds are listed anew */
     errno = saved;
@@ -174,27 +175,35 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
 
 /* ---- threads past their end ---- */
 
-static uint64_t late_signals;               /* as they were before the lock was taken */
-
-/* Signals are held until late_end: a handler that allocates would wait for the lock for ever. */
-static struct heap *late_begin(void)
+/* The address of heap_self stands for this thread. */
+static struct heap *try_late(bool *busy)
 {
-    heap_notice_fork();
-    uint64_t signals = os_hold_signals();
-    lock_take(&late_lock, &heap_self);                  /* the address stands for this thread */
-    if (!late)
-        late = heap_take();
-    if (!late) {
-        lock_drop(&late_lock);
-        os_release_signals(signals);
+    if (!lock_try(&late_lock, &heap_self)) {
+        *busy = true;
         return NULL;
     }
-    late_signals = signals;
+    if (!late && !(late = heap_take(busy))) {
+        lock_drop(&late_lock);
+        return NULL;
+    }
     heap_ensure_slot(late);
     late->slot.head.tid = 0;                            /* of no thread in particular */
     __atomic_store_n(&late->slot.head.state, HAK_SLOT_ENDED, __ATOMIC_RELEASE);
-    heap_self = late;
-    return late;
+    return heap_self = late;
+}
+
+/* A signal handler that comes before late_end, and allocates, finds its thread with a heap. */
+static struct heap *late_begin(void)
+{
+    for (unsigned tries = 0;; os_pause(tries++)) {
+        bool busy = false;
+        uint64_t signals = os_hold_signals();
+        heap_notice_fork();
+        struct heap *h = try_late(&busy);
+        os_release_signals(signals);
+        if (!busy)
+            return h;
+    }
 }
 
 static void late_end(void)
@@ -202,8 +211,8 @@ static void late_end(void)
     heap_enter(late);
     batches_flush(late);
     heap_leave(late);
+    uint64_t signals = os_hold_signals();
     heap_self = (struct heap *)&heap_none;
-    uint64_t signals = late_signals;
     lock_drop(&late_lock);
     os_release_signals(signals);
 }

@@ -172,11 +172,14 @@ void heap_push_ended(struct heap *h)
 
 /* The latest that nobody is helping; NULL: there is none.  It is held first, and then taken off: a signal handler may
  * fork at any point of this, and all heaps that nobody holds are in the child's list. */
-static struct heap *take_ended(void)
+static struct heap *take_ended(bool *busy)
 {
     if (atomic_load_explicit(&heaps_ended_count, memory_order_relaxed) == 0)
         return NULL;
-    lock_take(&heaps_lock, hak_my_slot());
+    if (!lock_try(&heaps_lock, hak_my_slot())) {
+        *busy = true;
+        return NULL;
+    }
     struct heap *h = heaps_ended;
     while (h && !heap_try_as(h, HELD_BY_OWN))
         h = h->cold.next_ended;
@@ -206,11 +209,11 @@ static struct heap *take_new(void)
     return h;
 }
 
-struct heap *heap_take(void)
+struct heap *heap_take(bool *busy)
 {
-    struct heap *h = take_ended();
+    struct heap *h = take_ended(busy);
 
-    if (!h && !(h = take_new()))
+    if (!h && (*busy || !(h = take_new())))
         return NULL;
     heap_ensure_slot(h);
     heap_begin_slot(h);
@@ -228,13 +231,17 @@ struct heap *heap_take(void)
 /* NULL: no memory, or it has one already: from a handler, or made while the process was made ready. */
 static struct heap *take_for_self(void)
 {
-    uint64_t signals = os_hold_signals();
-    struct heap *h = heap_is_none(heap_self) ? heap_take() : NULL;
-
-    if (h)
-        heap_self = h;
-    os_release_signals(signals);
-    return h;
+    for (unsigned tries = 0;; os_pause(tries++)) {
+        bool busy = false;
+        uint64_t signals = os_hold_signals();
+        heap_notice_fork();
+        struct heap *h = heap_is_none(heap_self) ? heap_take(&busy) : NULL;
+        if (h)
+            heap_self = h;
+        os_release_signals(signals);
+        if (!busy)
+            return h;
+    }
 }
 
 static hak_cold struct heap *heap_birth(void)
@@ -242,7 +249,6 @@ static hak_cold struct heap *heap_birth(void)
     if (heap_past_end)
         return NULL;
     front_start();
-    heap_notice_fork();                                 /* heaps_lock may be a dead thread's */
     struct heap *h = take_for_self();
     if (!h)
         return heap_is_none(heap_self) ? NULL : heap_self;

@@ -197,9 +197,9 @@ extern struct heap *heaps_ended;
 extern _Atomic unsigned heaps_ended_count;
 void heap_push_ended(struct heap *h);
 
-/* A heap for a thread: an ended one's, or a new one; held, until its first slow path ends.  NULL: no memory.
- * With signals held. */
-struct heap *heap_take(void);
+/* A heap for a thread: an ended one's, or a new one; held, until its first slow path ends.  NULL: no memory; or
+ * *busy, another thread has the list of ended heaps: called with signals held, it does not wait. */
+struct heap *heap_take(bool *busy);
 
 /* This thread has given its heap up, and gets no other. */
 extern hak_tls uint8_t heap_past_end;

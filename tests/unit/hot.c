@@ -1,5 +1,7 @@
 /* hot.c: what of a heap's `hot` is used when, and how it goes through a fork. */
 #include "tests/unit/front.h"
+#include <semaphore.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -316,6 +318,42 @@ static void test_births(void)
     is(faults_taken(), 0, "threads are born while another has the list of ended heaps");
 }
 
+static void *only_call(void *arg)
+{
+    first_call(NULL);
+    while (!heap_is_none(heap_self))
+        heap_thread_exit(heap_self);
+    return arg;
+}
+
+/* As a garbage collector stops threads, perhaps the one that has the list: who waits for it is to be stopped, too. */
+static sem_t stopped;
+
+static void stop(int sig)
+{
+    (void)sig;
+    sem_post(&stopped);
+}
+
+static void test_stopped_births(void)
+{
+    pthread_t t;
+    struct timespec by;
+
+    run_threads(1, only_call, NULL);
+    must(atomic_load(&heaps_ended_count) > 0 && sem_init(&stopped, 0, 0) == 0);
+    signal(SIGUSR1, stop);
+    lock_take(&heaps_lock, NULL);
+    must(pthread_create(&t, NULL, first_call, NULL) == 0);
+    usleep(20000);                          /* by then it waits, most often */
+    must(pthread_kill(t, SIGUSR1) == 0 && clock_gettime(CLOCK_REALTIME, &by) == 0);
+    by.tv_sec += 30;
+    ok(sem_timedwait(&stopped, &by) == 0, "a thread whose birth waits for that list takes signals");
+    lock_drop(&heaps_lock);
+    pthread_join(t, NULL);
+    is(faults_taken(), 0, "and is born");
+}
+
 int main(void)
 {
     pthread_atfork(others_before, others_after, others_after);
@@ -326,6 +364,7 @@ int main(void)
     test_first_use();
     heap_leave(h);
     test_births();
+    test_stopped_births();
     test_pages();
     test_fork();
     test_handlers_of_others();
