@@ -160,7 +160,6 @@ uint64_t os_hold_signals(void)
 {
     uint64_t before = 0, held = ~(SIGNAL(SIGBUS) | SIGNAL(SIGFPE) | SIGNAL(SIGILL) | SIGNAL(SIGSEGV)
                                   | SIGNAL(SIGSYS) | SIGNAL(SIGTRAP));
-
     int saved = errno;
 
     if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, &before, sizeof held) == 0)
