@@ -315,6 +315,73 @@ static void test_without_handlers(pid_t (*start)(void), const char *name)
     remove_segments();
 }
 
+/* --- mappings ---------------------------------------------------------------------------------- */
+
+enum { SLEEPERS = 20, MAPPINGS = 300 };
+static unsigned char *sleepers_block[SLEEPERS];
+static pthread_barrier_t all_there, go_on;
+
+static void *sleeper(void *arg)
+{
+    sleepers_block[(intptr_t)arg] = malloc(5000);
+    pthread_barrier_wait(&all_there);
+    pthread_barrier_wait(&go_on);
+    return NULL;
+}
+
+static void *frees_sleepers(void *arg)
+{
+    for (int i = 0; i < SLEEPERS; i++)
+        free(sleepers_block[i]);
+    return arg;
+}
+
+/* Of the parent's heaps some memory is not inherited.  What a child maps may lie there, and must stay as it is,
+ * whichever of the heaps are used.  The number of faults. */
+static int use_mappings(void)
+{
+    static unsigned char *mapped[MAPPINGS];
+    pthread_t thread[SLEEPERS];
+    int bad = 0;
+    for (int i = 0; i < MAPPINGS; i++) {
+        size_t bytes = (size_t)4096 << i % 4;
+        mapped[i] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        memset(mapped[i], i, bytes);
+    }
+    frees_sleepers(NULL);
+    bad += use_memory();
+    for (int i = 0; i < SLEEPERS; i++)
+        bad += pthread_create(&thread[i], NULL, nothing, NULL) != 0;
+    for (int i = 0; i < SLEEPERS; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < MAPPINGS; i++)
+        for (size_t k = 0; k < (size_t)4096 << i % 4; k += 64)
+            bad += mapped[i][k] != (unsigned char)i;
+    return bad;
+}
+
+static void test_mappings(pid_t (*start)(void), const char *name)
+{
+    pthread_t thread[SLEEPERS];
+    pthread_barrier_init(&all_there, NULL, SLEEPERS + 1);
+    pthread_barrier_init(&go_on, NULL, SLEEPERS + 1);
+    for (int i = 0; i < SLEEPERS; i++)
+        if (pthread_create(&thread[i], NULL, sleeper, (void *)(intptr_t)i))
+            bail("pthread_create: %m");
+    pthread_barrier_wait(&all_there);
+    pid_t pid = start();
+    if (pid == 0) {
+        alarm(60);
+        _exit(use_mappings() != 0);
+    }
+    is(wait_for(pid), 0, "what a child of %s maps is its own", name);
+    pthread_barrier_wait(&go_on);
+    for (int i = 0; i < SLEEPERS; i++)
+        pthread_join(thread[i], NULL);
+    frees_sleepers(NULL);
+    remove_segments();
+}
+
 /* Whatever call of the allocator comes first in a child that no handler has prepared.  0: it does what it should. */
 static int first_call(int which, void *small, void *large)
 {
@@ -546,10 +613,13 @@ int main(int argc, char **argv)
     test_forks_by_all();
     test_stdio();
     test_handlers();
+    test_mappings(fork, "fork");
     if (under_hakmem) {                         /* glibc and jemalloc dead-lock in these */
         test_signal_handler();
         test_without_handlers(_Fork, "_Fork");
         test_without_handlers(raw_clone, "a raw clone");
+        test_mappings(_Fork, "_Fork");
+        test_mappings(raw_clone, "a raw clone");
         test_first_calls(_Fork, "_Fork");
         test_first_calls(raw_clone, "a raw clone");
     }

@@ -71,6 +71,16 @@ bool os_map_at(void *p, size_t bytes)
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != NULL;
 }
 
+bool os_map_gap(void *p, size_t bytes)
+{
+    void *got = sys_mmap(p, bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (got && got != p)
+        os_unmap(got, bytes);
+    return got == p;
+}
+
 static struct {
     struct lock lock;
     char *next, *end;
@@ -187,6 +197,14 @@ int os_tid(void)
     return (int)syscall(SYS_gettid);
 }
 
+void os_yield(void)
+{
+    int saved = errno;
+
+    syscall(SYS_sched_yield);
+    errno = saved;
+}
+
 void os_pause(unsigned tried)
 {
     int saved = errno;
@@ -195,7 +213,7 @@ void os_pause(unsigned tried)
     if (tried >= 1000)
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec) { .tv_nsec = 50000 }, NULL);
     else if (tried >= 100)
-        syscall(SYS_sched_yield);
+        os_yield();
     errno = saved;
 }
 

@@ -17,6 +17,9 @@ size_t os_limit(int resource);                      /* RLIMIT_AS and the like; S
 /* Zeroed private memory over a range that is nobody's or is to be replaced; false: it is as it was. */
 bool os_map_at(void *p, size_t bytes);
 
+/* The same where nothing is mapped; false: something is, or no memory, and nothing has changed. */
+bool os_map_gap(void *p, size_t bytes);
+
 /* For metadata that lives as long as the process: cut from larger mappings, zeroed, aligned to 64. */
 void *os_meta(size_t bytes);
 
@@ -53,6 +56,9 @@ void     os_release_signals(uint64_t held);
 
 uint64_t os_now_ns(void);                            /* CLOCK_MONOTONIC */
 int      os_tid(void);
+
+/* Lets other threads run on this CPU, if there are any. */
+void os_yield(void);
 
 /* A moment of waiting for another thread, the longer the more often one has `tried`; it sleeps in the
  * end, so that a thread of lower priority comes to run. */

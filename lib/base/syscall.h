@@ -9,6 +9,10 @@
 
 #include "lib/base/base.h"
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000        /* a hint, for kernels before 4.17 */
+#endif
+
 /* What the mark says of where blocks are (abi/call.h); set once, before there are any. */
 extern const void *sys_where;
 

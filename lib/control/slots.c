@@ -29,7 +29,7 @@
 
 #define CHUNKS (SLOTS_MOST / CHUNK_SLOTS)
 
-_Static_assert(sizeof(struct hak_slot_full) <= HAK_SLOT_BYTES, "a slot has room for all counters");
+_Static_assert(HAK_SLOT_BYTES == (sizeof(struct hak_slot_full) + 4095) / 4096 * 4096, "as lib/front knows, forked.c");
 
 enum { FREE, TAKEN, USED };
 

@@ -119,6 +119,16 @@ void heap_forget_forks(struct heap *h)
 
 /* ---- the child ---- */
 
+/* The parent's slot is not inherited, and a child that no handler has prepared may have mapped something in its place.
+ * False: it has.  The heap is of no use here. */
+static bool keep_place(struct heap *h)
+{
+    h->cold.has_slot = false;
+    if (h->cold.in_segment)
+        h->cold.in_segment = !os_map_gap(&h->slot, round_up(sizeof h->slot, os_page));
+    return !h->cold.in_segment;
+}
+
 /* What was not put away is lost to the child: raw clone calls no handler. */
 void front_fork_child(void)
 {
@@ -127,11 +137,13 @@ void front_fork_child(void)
     heap_fork_noticed();
     if (heap_is_none(h))
         return;
-    if (heap_held(h) == HELD_BY_OTHER) {
-        heap_self = (struct heap *)&heap_none;          /* another thread was in the middle of helping */
+    bool kept = keep_place(h);
+    if (!kept && (h->cold.depth || h == late))          /* a slow path goes on with it */
+        hak_die("a forked child has no place for a thread's counters", &h->slot);
+    if (!kept || heap_held(h) == HELD_BY_OTHER) {       /* another thread was in the middle of helping */
+        heap_self = (struct heap *)&heap_none;
         return;
     }
-    os_map_at(&h->slot, sizeof h->slot_pages);          /* the parent's is not inherited */
     if (h->cold.away) {
         heap_fill_offsets(h);
         heap_bring_back(h);
@@ -148,14 +160,16 @@ void front_fork_child(void)
  * for a thread, less what its caches held: their counts were wiped. */
 static void sort_heap(struct heap *h)
 {
-    h->cold.has_slot = false;
+    if (!keep_place(h)) {
+        atomic_store_explicit(&h->cold.held, HELD_BY_OTHER, memory_order_relaxed);
+        late = h == late ? NULL : late;
+        return;
+    }
     h->cold.rebase = true;
     forget_orders(h);
     atomic_store_explicit(&h->cold.wanted, 0, memory_order_relaxed);
     const uint32_t held = heap_held(h);
     const bool busy = held == HELD_BY_OTHER || held == HELD_BY_OWN || h->cold.depth;
-    if (busy || h == late)
-        os_map_at(&h->slot, sizeof h->slot_pages);
     heap_reset_hot(h);
     if (busy)
         return;
@@ -193,7 +207,6 @@ void front_fork_sort(void)
     if (heap_is_none(mine))
         return;
     mine->cold.rebase = true;
-    mine->cold.has_slot = false;
     heap_ensure_slot(mine);
     heap_begin_slot(mine);
     pool_each_run(add_large, &large);

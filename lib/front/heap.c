@@ -9,6 +9,8 @@
 #include <time.h>
 
 #define FREES_BEFORE_HEAP 16                /* see heap_for_free */
+#define YIELDS   2                          /* see let_others_end */
+#define ALONE_NS 2000000                    /* after the last heap was made */
 
 _Static_assert(offsetof(struct heap, slot) == 64 * KIB && offsetof(struct heap, cold) == 128 * KIB, "as drawn");
 
@@ -18,7 +20,7 @@ hak_tls uint8_t heap_past_end;
 static hak_tls uint8_t heap_frees;          /* by this thread while it had no heap */
 
 static void nothing(void) {}
-static bool no_slot(void *at) { return os_map_at(at, sizeof heap_self->slot_pages); }
+static bool no_slot(void *at) { return os_map_at(at, sizeof heap_self->slot_pages), false; }
 static void nobody_knows(void *p) { hak_die("free(): not a block in use", p); }
 static void arm_nothing(struct heap *h) { (void)h; }
 
@@ -36,6 +38,7 @@ struct lock heaps_lock = { .name = "heaps" };
 static struct heap *_Atomic heaps;
 struct heap *heaps_ended;                  /* the latest first */
 _Atomic unsigned heaps_ended_count;
+static _Atomic uint64_t heap_made_ns;       /* when the last heap was made */
 
 static struct hak_slot_full *slot_of_self(void)
 {
@@ -94,7 +97,8 @@ void heap_ensure_slot(struct heap *h)
     if (!h->cold.has_slot) {
         h->cold.has_slot = true;
         GLOBAL_ADD(heaps, 1);
-        front_slot(&h->slot);
+        h->cold.in_segment = true;                      /* before there is a gap in a child */
+        h->cold.in_segment = front_slot(&h->slot);
     }
     os_release_signals(signals);
 }
@@ -170,16 +174,10 @@ void heap_push_ended(struct heap *h)
     atomic_fetch_add_explicit(&heaps_ended_count, 1, memory_order_relaxed);
 }
 
-/* The latest that nobody is helping; NULL: there is none.  It is held first, and then taken off: a signal handler may
- * fork at any point of this, and all heaps that nobody holds are in the child's list. */
-static struct heap *take_ended(bool *busy)
+/* The latest that nobody is helping; NULL: there is none.  It is held first, and then taken off: all heaps that nobody
+ * holds are in a child's list. */
+static struct heap *take_ended(void)
 {
-    if (atomic_load_explicit(&heaps_ended_count, memory_order_relaxed) == 0)
-        return NULL;
-    if (!lock_try(&heaps_lock, hak_my_slot())) {
-        *busy = true;
-        return NULL;
-    }
     struct heap *h = heaps_ended;
     while (h && !heap_try_as(h, HELD_BY_OWN))
         h = h->cold.next_ended;
@@ -189,12 +187,9 @@ static struct heap *take_ended(bool *busy)
             atomic_fetch_sub_explicit(&heaps_ended_count, 1, memory_order_relaxed);
             break;
         }
-    lock_drop(&heaps_lock);
     return h;
 }
 
-/* No lock is held over its system calls: threads that are born together would wait in line for each that is
- * preempted there. */
 static struct heap *take_new(void)
 {
     struct heap *h = map_heap();
@@ -203,17 +198,24 @@ static struct heap *take_new(void)
         return NULL;
     atomic_store_explicit(&h->cold.held, HELD_BY_OWN, memory_order_relaxed);
     h->cold.next_all = atomic_load_explicit(&heaps, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&heaps, &h->cold.next_all, h, memory_order_release,
-                                                  memory_order_relaxed))
-        ;
+    atomic_store_explicit(&heaps, h, memory_order_release);
+    atomic_store_explicit(&heap_made_ns, os_now_ns(), memory_order_relaxed);
     return h;
 }
 
+/* One thread at a time maps memory for a heap.  Those that are born together would else wait for each other in the
+ * kernel, asleep, each until the one before it gets a CPU; who waits for this lock lets the others run. */
 struct heap *heap_take(bool *busy)
 {
-    struct heap *h = take_ended(busy);
-
-    if (!h && (*busy || !(h = take_new())))
+    if (!lock_try(&heaps_lock, hak_my_slot())) {
+        *busy = true;
+        return NULL;
+    }
+    struct heap *h = take_ended();
+    if (!h)
+        h = take_new();
+    lock_drop(&heaps_lock);
+    if (!h)
         return NULL;
     heap_ensure_slot(h);
     heap_begin_slot(h);
@@ -228,9 +230,19 @@ struct heap *heap_take(bool *busy)
     return h;
 }
 
+/* Where threads are born one after the other, some are about to end and to leave their heaps: they run first.  Twice at
+ * most, since other processes may want the CPU as well, and never for a thread that is born alone. */
+static void let_others_end(void)
+{
+    for (int i = 0; i < YIELDS && atomic_load_explicit(&heaps_ended_count, memory_order_relaxed) == 0
+                    && os_now_ns() - atomic_load_explicit(&heap_made_ns, memory_order_relaxed) < ALONE_NS; i++)
+        os_yield();
+}
+
 /* NULL: no memory, or it has one already: from a handler, or made while the process was made ready. */
 static struct heap *take_for_self(void)
 {
+    let_others_end();
     for (unsigned tries = 0;; os_pause(tries++)) {
         bool busy = false;
         uint64_t signals = os_hold_signals();

@@ -148,6 +148,7 @@ struct heap_cold {
     bool bare;                              /* `hot` and the offsets have been purged: all zero */
     uint8_t rearmed;                        /* times the thread's destructor has put itself off */
     bool has_slot;                          /* the slot is this process's own */
+    bool in_segment;                        /* and shared, or is about to be: a child finds a gap there */
     bool rebase;                            /* forked: the law bases are to be taken at the next walk */
     struct heap *next_all, *next_ended;
     struct slab *hole_at;                   /* in `avail`, or NULL: where to go on to look for holes (holes.c) */

@@ -191,14 +191,14 @@ hak_inline bool next_bin(uint64_t *bins, unsigned *bin)
     return true;
 }
 
-/* Guards the list of the ended heaps, the latest first. */
+/* Guards the list of the ended heaps, the latest first, and the making of new ones. */
 extern struct lock heaps_lock;
 extern struct heap *heaps_ended;
 extern _Atomic unsigned heaps_ended_count;
 void heap_push_ended(struct heap *h);
 
 /* A heap for a thread: an ended one's, or a new one; held, until its first slow path ends.  NULL: no memory; or
- * *busy, another thread has the list of ended heaps: called with signals held, it does not wait. */
+ * *busy, another thread has heaps_lock: called with signals held, it does not wait. */
 struct heap *heap_take(bool *busy);
 
 /* This thread has given its heap up, and gets no other. */

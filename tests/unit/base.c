@@ -202,6 +202,9 @@ static void test_change(void)
     ok(os_purge(p, 2 * os_page) && zeroed(p, 2 * os_page) && p[2 * os_page] == 1, "os_purge: zeroes, there alone");
     ok(os_map_at(p + os_page, 2 * os_page) && zeroed(p, 3 * os_page) && p[3 * os_page] == 1,
        "os_map_at: zeroes in the place of what was there");
+    ok(!os_map_gap(p + 3 * os_page, os_page) && p[3 * os_page] == 1, "os_map_gap: nothing over what is there");
+    ok(os_unmap(p + 3 * os_page, os_page) && os_map_gap(p + 3 * os_page, os_page) && zeroed(p + 3 * os_page, os_page),
+       "zeroes where nothing is");
     memset(p, 2, 4 * os_page);
     ok(os_resize(p, 4 * os_page, 2 * os_page) && p[0] == 2, "os_resize: shorter");
     ok(os_map_at(p + 2 * os_page, os_page) && !os_resize(p, 2 * os_page, 4 * os_page) && p[2 * os_page - 1] == 2,

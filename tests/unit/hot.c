@@ -301,21 +301,12 @@ static void test_refills(void)
     is(faults_taken(), 0, "all on one heap");
 }
 
-/* ---- a birth where no thread has ended needs no lock: its system calls would keep all others waiting ---- */
+/* ---- a birth that waits for the list of ended heaps ---- */
 
 static void *first_call(void *arg)
 {
     heap_free(heap_alloc(16));
     return arg;
-}
-
-static void test_births(void)
-{
-    must(atomic_load(&heaps_ended_count) == 0);
-    lock_take(&heaps_lock, NULL);
-    run_threads(4, first_call, NULL);
-    lock_drop(&heaps_lock);
-    is(faults_taken(), 0, "threads are born while another has the list of ended heaps");
 }
 
 static void *only_call(void *arg)
@@ -363,7 +354,6 @@ int main(void)
     heap_enter(h);
     test_first_use();
     heap_leave(h);
-    test_births();
     test_stopped_births();
     test_pages();
     test_fork();
