@@ -162,7 +162,8 @@ static void sort_heap(struct heap *h)
 {
     if (!keep_place(h)) {
         atomic_store_explicit(&h->cold.held, HELD_BY_OTHER, memory_order_relaxed);
-        late = h == late ? NULL : late;
+        if (h == late)
+            late = NULL;
         return;
     }
     h->cold.rebase = true;

@@ -105,15 +105,25 @@ static int slots_work(unsigned count)
     return 0;
 }
 
-static int no_populate(void)
+/* After a system call was forbidden, unless that failed: slots work all the same. */
+static int does_without(const char *why)
 {
-    const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL);
     if (why)
         return cannot("seccomp: %s", why);
     start();
     need(slots_work(70) == 0);
     need(have_memory(70));
     return 0;
+}
+
+static int no_populate(void)
+{
+    return does_without(forbid(SYS_madvise, POPULATE_WRITE, EINVAL));
+}
+
+static int no_second_mapping(void)
+{
+    return does_without(forbid(SYS_mremap, -1, ENOMEM));
 }
 
 /* After a system call was forbidden, unless that failed: there is no segment, and the program runs on. */
@@ -137,17 +147,6 @@ static int interrupted_on_an_old_kernel(void)
     const char *why = forbid(SYS_madvise, POPULATE_WRITE, EINVAL);
 
     return stays_private(why ? why : forbid(SYS_fallocate, -1, EINTR));
-}
-
-static int no_second_mapping(void)
-{
-    const char *why = forbid(SYS_mremap, -1, ENOMEM);
-    if (why)
-        return cannot("seccomp: %s", why);
-    start();
-    need(slots_work(70) == 0);
-    need(have_memory(70));
-    return 0;
 }
 
 /* Old, and no room: no SIGBUS, and what cannot be had is private memory. */
