@@ -42,6 +42,8 @@ static int well(pid_t pid)
     int status = -1;
     while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
         ;
+    if (status)
+        diag("a child's status is %#x", (unsigned)status);
     return status == 0;
 }
 

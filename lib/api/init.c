@@ -31,7 +31,7 @@ void hak_start(void)
 
     if (likely(atomic_load_explicit(&started, memory_order_acquire)))
         return;
-    lock_take(&start_lock, NULL);
+    uint64_t signals = lock_take_held(&start_lock);
     if (!atomic_load_explicit(&started, memory_order_relaxed)) {
         os_init();
         front_init();
@@ -50,6 +50,7 @@ void hak_start(void)
         atomic_store_explicit(&started, true, memory_order_release);
     }
     lock_drop(&start_lock);
+    os_release_signals(signals);
 }
 
 void hak_ready(void)
@@ -68,15 +69,13 @@ static void parent(void)  { front_fork_parent(); }
  * all that is counted in it. */
 static void after_fork(void)
 {
-    struct heap *h = heap_self;
-    const void *self = heap_is_none(h) ? NULL : &h->slot;
     uint64_t inherited[HAK_ROWS];
 
     hak_globals_after_fork();
-    lock_after_fork(&start_lock, NULL);
+    lock_after_fork(&start_lock);
     os_meta_after_fork();
-    pool_after_fork(self);
-    huge_after_fork(self);
+    pool_after_fork();
+    huge_after_fork();
     front_fork_child();
     front_inherited(inherited);
     control_fork_child(inherited);

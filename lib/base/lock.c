@@ -4,28 +4,47 @@
 #include "lib/base/os.h"
 #include "lib/base/usdt.h"
 
-#define SPINS 64
+#define SPINS  64
+#define WAITED 1u
 
-bool lock_try(struct lock *l, const void *owner)
+hak_tls uint32_t lock_number;
+
+/* Numbers begin anew after 2^31 threads: two that live may have the same one then. */
+static uint32_t me(void)
 {
-    uint32_t seen = 0;
+    static _Atomic uint32_t last;
 
-    if (!atomic_compare_exchange_strong_explicit(&l->word, &seen, 1, memory_order_acquire,
-                                                 memory_order_relaxed))
-        return false;
-    atomic_store_explicit(&l->owner, owner, memory_order_relaxed);
-    return true;
+    while (unlikely(!lock_number))
+        lock_number = atomic_fetch_add_explicit(&last, 2, memory_order_relaxed) + 2;
+    return lock_number;
+}
+
+/* Changes the word from what was seen; false: it is another, to be seen now. */
+static bool change(struct lock *l, uint32_t *seen, uint32_t word)
+{
+    return atomic_compare_exchange_strong_explicit(&l->word, seen, word, memory_order_acquire, memory_order_relaxed);
+}
+
+bool lock_try(struct lock *l)
+{
+    return change(l, &(uint32_t) { 0 }, me());
 }
 
 static bool lock_spin(struct lock *l)
 {
-    for (int i = 0; i < SPINS; i++) {
-        uint32_t seen = 0;
-        if (atomic_compare_exchange_weak_explicit(&l->word, &seen, 1, memory_order_acquire,
-                                                  memory_order_relaxed))
+    for (int i = 0; i < SPINS; i++)
+        if (lock_try(l))
             return true;
-    }
     return false;
+}
+
+/* Who sleeps has said so in the word first.  Who has waited takes the lock as one that others wait for, since one
+ * of them may still sleep. */
+static void lock_sleep(struct lock *l)
+{
+    for (uint32_t seen = 0; !change(l, &seen, me() | WAITED); seen = 0)
+        if (seen & WAITED || change(l, &seen, seen | WAITED))
+            os_futex_wait(&l->word, seen | WAITED, l->name);
 }
 
 static hak_cold void lock_wait(struct lock *l)
@@ -33,8 +52,7 @@ static hak_cold void lock_wait(struct lock *l)
     uint64_t start = os_now_ns();
 
     if (!lock_spin(l))
-        while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
-            os_futex_wait(&l->word, 2, l->name);
+        lock_sleep(l);
 
     uint64_t ns = os_now_ns() - start;
     struct hak_slot_full *slot = hak_my_slot();
@@ -44,19 +62,23 @@ static hak_cold void lock_wait(struct lock *l)
     usdt_lock_wait(l, l->name, ns);
 }
 
-void lock_take(struct lock *l, const void *owner)
+bool lock_take(struct lock *l)
 {
-    if (likely(lock_try(l, owner)))
-        return;
+    uint32_t seen = 0;
+
+    if (likely(change(l, &seen, me())))
+        return true;
+    if ((seen & ~WAITED) == me())
+        return false;
     lock_wait(l);
-    atomic_store_explicit(&l->owner, owner, memory_order_relaxed);
+    return true;
 }
 
-uint64_t lock_take_held(struct lock *l, const void *owner)
+uint64_t lock_take_held(struct lock *l)
 {
     for (unsigned tries = 0;; os_pause(tries++)) {
         uint64_t signals = os_hold_signals();
-        if (lock_try(l, owner))
+        if (lock_try(l))
             return signals;
         os_release_signals(signals);
     }
@@ -64,18 +86,16 @@ uint64_t lock_take_held(struct lock *l, const void *owner)
 
 void lock_drop(struct lock *l)
 {
-    atomic_store_explicit(&l->owner, NULL, memory_order_relaxed);
-    if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
+    if (atomic_exchange_explicit(&l->word, 0, memory_order_release) & WAITED)
         os_futex_wake(&l->word, l->name);
 }
 
-bool lock_after_fork(struct lock *l, const void *self)
+bool lock_after_fork(struct lock *l)
 {
-    bool held = atomic_load_explicit(&l->word, memory_order_relaxed) != 0;
+    uint32_t seen = atomic_load_explicit(&l->word, memory_order_relaxed);
 
-    if (held && self && atomic_load_explicit(&l->owner, memory_order_relaxed) == self)
+    if ((seen & ~WAITED) == me())
         return false;
-    atomic_store_explicit(&l->owner, NULL, memory_order_relaxed);
     atomic_store_explicit(&l->word, 0, memory_order_relaxed);
-    return held;
+    return seen != 0;
 }

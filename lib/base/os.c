@@ -93,28 +93,31 @@ void os_meta_note(size_t bytes)
     GLOBAL_ADD(meta_bytes, bytes);
 }
 
+static void *map_meta(size_t bytes)
+{
+    void *p = os_map(bytes, os_page);
+
+    if (p)
+        os_meta_note(bytes);
+    return p;
+}
+
+/* Waits for nobody, since who waits may have a lock that a handler on top of the other one waits for. */
 void *os_meta(size_t bytes)
 {
     void *p = NULL;
 
     bytes = round_up(bytes, hak_cacheline);
-    lock_take(&meta.lock, NULL);
-    if ((size_t)(meta.end - meta.next) < bytes) {
-        size_t chunk = bytes > META_CHUNK / 4 ? round_up(bytes, os_page) : META_CHUNK;
-        char *fresh = os_map(chunk, os_page);
-        if (!fresh)
-            goto out;
-        os_meta_note(chunk);
-        if (chunk != META_CHUNK) {                   /* large: a mapping of its own */
-            p = fresh;
-            goto out;
-        }
-        meta.next = fresh;
-        meta.end = fresh + chunk;
+    if (bytes > META_CHUNK / 4 || !lock_try(&meta.lock))
+        return map_meta(round_up(bytes, os_page));
+    if ((size_t)(meta.end - meta.next) < bytes && (p = map_meta(META_CHUNK)) != NULL) {
+        meta.next = p;
+        meta.end = meta.next + META_CHUNK;
     }
-    p = meta.next;
-    meta.next += bytes;
-out:
+    if ((size_t)(meta.end - meta.next) >= bytes) {
+        p = meta.next;
+        meta.next += bytes;
+    }
     lock_drop(&meta.lock);
     return p;
 }
@@ -126,7 +129,8 @@ size_t os_meta_mapped(void)
 
 void os_meta_after_fork(void)
 {
-    lock_after_fork(&meta.lock, NULL);
+    if (lock_after_fork(&meta.lock))
+        meta.next = meta.end = NULL;                        /* they may be of two chunks */
 }
 
 bool os_unmap(void *p, size_t bytes)

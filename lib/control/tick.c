@@ -269,7 +269,7 @@ static void take_all(void)
 
 static hak_cold void look(void)
 {
-    if (!lock_try(&force.lock, NULL))
+    if (!lock_try(&force.lock))
         return;
     take_all();
     lock_drop(&force.lock);
@@ -336,7 +336,7 @@ int tick_set(const struct control_change *changes, size_t count, struct hak_cont
 {
     int why = changes_check(changes, count);
 
-    for (unsigned tried = 0; !why && !lock_try(&force.lock, NULL); tried++)
+    for (unsigned tried = 0; !why && !lock_try(&force.lock); tried++)
         if (tried < BUSY_TRIES)
             os_pause(tried);
         else
@@ -383,7 +383,7 @@ void tick_purged(uint64_t request, uint64_t bytes)
 {
     static _Atomic uint64_t last, sum;
     struct hak_state *s = &seg.state->state;
-    bool mine = lock_try(&force.lock, NULL);
+    bool mine = lock_try(&force.lock);
     uint32_t seq = mine ? state_open() : 0;
 
     if (atomic_exchange_explicit(&last, request, memory_order_relaxed) != request)
@@ -408,7 +408,7 @@ unsigned tick_start(void)
 /* Before the segment is made: tick_publish_all follows. */
 void tick_child(void)
 {
-    lock_after_fork(&force.lock, NULL);
+    lock_after_fork(&force.lock);
     put(force.forks, force.forks + 1);
     inherit();
 }

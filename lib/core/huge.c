@@ -18,7 +18,8 @@
 enum huge_state { HUGE_UNUSED, HUGE_USED, HUGE_CACHED };
 
 /* One a mapping; never freed, used again.  All of it changes under the lock, but for what a realloc of the block
- * makes of it. */
+ * makes of it, and what a signal handler on top of who has the lock does, `locked` false: it maps and unmaps blocks of
+ * its own, and leaves the lists `cached` and `unused` alone. */
 struct huge {
     char *base;                         /* first, and then its length: abi/call.h */
     size_t bytes;
@@ -34,7 +35,7 @@ struct huge {
 _Static_assert(offsetof(struct huge, base) == 0 && offsetof(struct huge, bytes) == 8, "abi/call.h says so");
 
 static struct lock huge_lock = { .name = "huge" };
-static struct huge *cached, *unused, *all;
+static struct huge *cached, *unused, *_Atomic all;
 static _Atomic size_t cached_bytes;
 static _Atomic uint32_t cuts_all;
 static _Atomic bool parts_refused;
@@ -122,23 +123,25 @@ static void unmap_counted(char *base, size_t bytes)
     GLOBAL_ADD(mapped, -bytes);
 }
 
-/* Under the lock. */
-static void forget(struct huge *g)
+/* Under the lock, else its struct is not used again but in a child. */
+static void forget(struct huge *g, bool locked)
 {
     g->base = NULL;
     atomic_store_explicit(&g->state, HUGE_UNUSED, memory_order_relaxed);
     forget_cuts(g, 0);
+    if (unlikely(!locked))
+        return;
     g->next = unused;
     unused = g;
 }
 
-/* Unmaps a mapping that is in no list.  Under the lock.  It is forgotten first: a child that is forked in
- * between must not take it for one that it can use. */
-static void drop(struct huge *g)
+/* Unmaps a mapping that is in no list.  It is forgotten first: a child that is forked in between must not take it for
+ * one that it can use. */
+static void drop(struct huge *g, bool locked)
 {
     char *base = g->base;
 
-    forget(g);
+    forget(g, locked);
     set_units(base, 0, g->bytes, 0);
     unmap_counted(base, g->bytes);
 }
@@ -166,17 +169,23 @@ static void cache(struct huge *g)
     cache_at(&cached, g);
 }
 
-static struct huge *new_struct(void)
+static struct huge *new_struct(bool locked)
 {
-    struct huge *g = unused;
+    struct huge *g = locked ? unused : NULL;
 
     if (g) {
         unused = g->next;
     } else if ((g = os_meta(sizeof *g)) != NULL) {
-        g->all = all;
-        all = g;
+        g->all = atomic_load_explicit(&all, memory_order_relaxed);
+        while (!atomic_compare_exchange_strong_explicit(&all, &g->all, g, memory_order_relaxed, memory_order_relaxed))
+            ;                                           /* a handler on top of this was here */
     }
     return g;
+}
+
+static struct huge *first(void)
+{
+    return atomic_load_explicit(&all, memory_order_relaxed);
 }
 
 static bool is_scrap(const struct huge *g)
@@ -196,7 +205,7 @@ static void bound_scraps(void)
             continue;
         }
         uncache(at);
-        drop(g);
+        drop(g, true);
     }
 }
 
@@ -206,7 +215,7 @@ static bool cut_off(struct huge *g, size_t at)
 {
     struct huge *rest;
 
-    if (g->bytes < at + REST_LEAST || !address_reserve((uintptr_t)g->base + at, 1) || !(rest = new_struct()))
+    if (g->bytes < at + REST_LEAST || !address_reserve((uintptr_t)g->base + at, 1) || !(rest = new_struct(true)))
         return false;
     rest->grown = false;
     rest->bytes = g->bytes - at;
@@ -282,7 +291,7 @@ static void take_part(struct huge **at, struct parts *parts, size_t start, size_
         shed(g, end);
     forget_cuts(g, start);
     if (start == 0)
-        forget(g);
+        forget(g, true);
     g->bytes = start;
     atomic_signal_fence(memory_order_seq_cst);
     if (start)
@@ -324,7 +333,6 @@ static void take_parts(struct parts *parts, size_t bytes)
     struct huge **at = &cached;
     size_t whole = bytes & ~(SS_SIZE - 1);
 
-    *parts = (struct parts){ .n = 0 };
     if (atomic_load_explicit(&parts_refused, memory_order_relaxed))
         return;
     while (*at && parts->bytes < whole && parts->n < PARTS_MOST - 1 &&
@@ -372,8 +380,8 @@ static void cut_between(struct huge *g, const struct parts *parts)
 /* Makes the block known; NULL: no memory for that. */
 static struct huge *enter(char *base, size_t bytes, const struct parts *parts)
 {
-    lock_take(&huge_lock, hak_my_slot());
-    struct huge *g = new_struct();
+    bool locked = lock_take(&huge_lock);
+    struct huge *g = new_struct(locked);
     if (g) {
         g->bytes = bytes;
         g->base = base;
@@ -382,7 +390,8 @@ static struct huge *enter(char *base, size_t bytes, const struct parts *parts)
         atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
         set_units(base, 0, bytes, (uintptr_t)g | UNIT_HUGE);
     }
-    lock_drop(&huge_lock);
+    if (likely(locked))
+        lock_drop(&huge_lock);
     return g;
 }
 
@@ -391,7 +400,7 @@ static struct huge *map_new(size_t bytes, size_t align, bool *zero)
 {
     uint64_t start = os_now_ns();
     char *base = os_map(bytes, align);
-    struct parts parts;
+    struct parts parts = { .n = 0 };
 
     if (!base)
         return NULL;
@@ -399,9 +408,10 @@ static struct huge *map_new(size_t bytes, size_t align, bool *zero)
         os_unmap(base, bytes);
         return NULL;
     }
-    lock_take(&huge_lock, hak_my_slot());
-    take_parts(&parts, bytes);
-    lock_drop(&huge_lock);
+    if (likely(lock_take(&huge_lock))) {
+        take_parts(&parts, bytes);
+        lock_drop(&huge_lock);
+    }
     if (!put_together(base, bytes, &parts))
         return map_new(bytes, align, zero);             /* without parts, now */
     struct huge *g = enter(base, bytes, &parts);
@@ -429,26 +439,28 @@ size_t huge_give(void *p)
 
     if (!g)
         return 0;
-    lock_take(&huge_lock, hak_my_slot());
+    bool locked = lock_take(&huge_lock);
     if (g->base != p || atomic_load_explicit(&g->state, memory_order_relaxed) != HUGE_USED) {
-        lock_drop(&huge_lock);
+        if (locked)
+            lock_drop(&huge_lock);
         return 0;
     }
     bytes = g->bytes;
     g->freed_ms = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
-    if (bytes > limit || g->grown)
-        drop(g);
+    if (bytes > limit || g->grown || !locked)
+        drop(g, locked);
     else
         cache(g);
-    while (cached_bytes > limit) {                      /* the oldest goes */
+    while (locked && cached_bytes > limit) {                      /* the oldest goes */
         struct huge **at = &cached;
         while ((*at)->next)
             at = &(*at)->next;
         struct huge *old = *at;
         uncache(at);
-        drop(old);
+        drop(old, true);
     }
-    lock_drop(&huge_lock);
+    if (likely(locked))
+        lock_drop(&huge_lock);
     return bytes;
 }
 
@@ -523,10 +535,11 @@ static void *move(struct huge *g, size_t need, uint64_t start)
         return NULL;
     }
     copy_parts(g, to);
-    lock_take(&huge_lock, hak_my_slot());
+    bool locked = lock_take(&huge_lock);
     g->base = to;
     set_units(to, 0, need, (uintptr_t)g | UNIT_HUGE);
-    lock_drop(&huge_lock);
+    if (likely(locked))
+        lock_drop(&huge_lock);
     resized(g, need, start);
     return to;
 }
@@ -555,9 +568,11 @@ void *huge_take(size_t n, size_t align, size_t *bytes, bool *zero)
 
     if (align < SS_SIZE)
         align = SS_SIZE;
-    lock_take(&huge_lock, hak_my_slot());
-    struct huge *g = take_cached(need, align);
-    lock_drop(&huge_lock);
+    struct huge *g = NULL;
+    if (likely(lock_take(&huge_lock))) {
+        g = take_cached(need, align);
+        lock_drop(&huge_lock);
+    }
     *zero = false;
     if (!g && !(g = map_new(need, align, zero))) {
         huge_purge(0, 0);                               /* what is cached may be all there is */
@@ -574,7 +589,8 @@ size_t huge_purge(uint32_t now_ms, uint32_t age_ms)
 
     if (!cached_bytes)                                  /* a racy look: the next purge sees it */
         return 0;
-    lock_take(&huge_lock, hak_my_slot());
+    if (!lock_take(&huge_lock))
+        return 0;
     for (struct huge **at = &cached; *at;) {
         struct huge *g = *at;
         if (age_ms && (int32_t)(now_ms - g->freed_ms) < (int32_t)age_ms) {
@@ -583,21 +599,21 @@ size_t huge_purge(uint32_t now_ms, uint32_t age_ms)
         }
         uncache(at);
         bytes += g->bytes;
-        drop(g);
+        drop(g, true);
     }
     lock_drop(&huge_lock);
     return bytes;
 }
 
 /* The lists are made again from the states. */
-void huge_after_fork(const void *self)
+void huge_after_fork(void)
 {
-    if (!lock_after_fork(&huge_lock, self))
+    if (!lock_after_fork(&huge_lock))
         return;
     cached = unused = NULL;
     cached_bytes = 0;
     cuts_all = 0;
-    for (struct huge *g = all; g; g = g->all) {
+    for (struct huge *g = first(); g; g = g->all) {
         uint32_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
         cuts_all += g->base ? g->cuts : 0;
         if (state == HUGE_CACHED && g->base) {
@@ -615,7 +631,7 @@ void huge_count_inherited(void)
 {
     size_t bytes = 0;
 
-    for (struct huge *g = all; g; g = g->all)
+    for (struct huge *g = first(); g; g = g->all)
         if (g->base)
             bytes += g->bytes;
     hak_gauge_add(hak_global(mapped), hak_global(mapped_peak), bytes);
@@ -626,7 +642,7 @@ size_t huge_in_use(void)
 {
     size_t n = 0;
 
-    for (struct huge *g = all; g; g = g->all)
+    for (struct huge *g = first(); g; g = g->all)
         n += atomic_load_explicit(&g->state, memory_order_relaxed) == HUGE_USED;
     return n;
 }
@@ -635,7 +651,7 @@ size_t huge_bytes_in_use(void)
 {
     size_t bytes = 0;
 
-    for (struct huge *g = all; g; g = g->all)
+    for (struct huge *g = first(); g; g = g->all)
         if (atomic_load_explicit(&g->state, memory_order_relaxed) == HUGE_USED)
             bytes += g->bytes;
     return bytes;

@@ -26,7 +26,7 @@ void *huge_resize(void *p, size_t n, size_t *old, size_t *bytes);
 void huge_cache_limit(size_t bytes);                    /* os.huge_cache */
 size_t huge_purge(uint32_t now_ms, uint32_t age_ms);    /* unmaps what has been cached for so long */
 
-void huge_after_fork(const void *self);
+void huge_after_fork(void);
 
 /* Blocks in use, and their bytes; in the child of a fork. */
 size_t huge_in_use(void);

@@ -20,7 +20,7 @@ struct pool {
 };
 
 static struct pool pool_shared;
-static struct pool *pool_of_row[HAK_ROWS];              /* pool.per_class: made when first needed */
+static struct pool *_Atomic pool_of_row[HAK_ROWS];      /* pool.per_class: made when first needed */
 static bool pool_per_class;
 static uint64_t thp_from;                               /* os.thp */
 
@@ -117,11 +117,11 @@ static struct pool *pool_for(unsigned row)
 {
     if (likely(!pool_per_class))
         return &pool_shared;
-    lock_take(&pool_lock, NULL);
-    if (!pool_of_row[row])
-        pool_of_row[row] = os_meta(sizeof(struct pool));
-    lock_drop(&pool_lock);
-    return pool_of_row[row];
+    struct pool *pool = atomic_load_explicit(&pool_of_row[row], memory_order_acquire), *fresh;
+    if (pool || !(fresh = os_meta(sizeof *fresh)))
+        return pool;
+    return atomic_compare_exchange_strong_explicit(&pool_of_row[row], &pool, fresh, memory_order_acq_rel,
+                                                   memory_order_acquire) ? fresh : pool;    /* who was faster has it */
 }
 
 /* Of the places those in the smallest gap, the uppermost if several are; a gap of n free pairs shows in `fits` as
@@ -317,7 +317,9 @@ static void set_hints(struct superslab *ss, slab_map map)
     }
 }
 
-/* ---- stage 3: under the pool's lock ---- */
+/* ---- stage 3: under the pool's lock ----
+ *
+ * A signal handler on top of who has it, `locked` false, leaves the lists alone: what it needs it maps anew. */
 
 static void lru_push(struct superslab *ss)
 {
@@ -340,29 +342,42 @@ static void lru_remove(struct superslab *ss)
     GLOBAL_ADD(ss_lru, -1);
 }
 
-static struct superslab *new_struct(void)
+static bool enter(struct superslab *ss)
 {
-    struct superslab *ss = gone;
+    struct superslab *nobody = NULL;
+
+    return atomic_compare_exchange_strong_explicit(&table[ss->index], &nobody, ss, memory_order_release,
+                                                   memory_order_relaxed);
+}
+
+static struct superslab *new_struct(bool locked)
+{
+    struct superslab *ss = locked ? gone : NULL;
 
     if (ss) {
         gone = ss->next;
         return ss;
     }
-    uint32_t index = atomic_load_explicit(&table_used, memory_order_relaxed);
-    if (index == HINT_MAX || !(ss = os_meta(sizeof *ss)))
+    uint32_t used = atomic_load_explicit(&table_used, memory_order_relaxed);
+    if (used == HINT_MAX || !(ss = os_meta(sizeof *ss)))
         return NULL;
-    ss->index = index;
-    atomic_store_explicit(&table[index], ss, memory_order_release);
-    atomic_store_explicit(&table_used, index + 1, memory_order_release);
+    ss->index = used;
+    while (!enter(ss))                                  /* a handler on top of this has had the number */
+        if (++ss->index == HINT_MAX)
+            return NULL;
+    while (used <= ss->index &&
+           !atomic_compare_exchange_strong_explicit(&table_used, &used, ss->index + 1, memory_order_release,
+                                                    memory_order_relaxed))
+        ;
     return ss;
 }
 
-static struct superslab *map_superslab(void)
+static struct superslab *map_superslab(bool locked)
 {
     struct hak_slot_full *slot = hak_my_slot();
     uint64_t start = os_now_ns();
     char *base = os_map(SS_SIZE, SS_SIZE);
-    struct superslab *ss = base && address_reserve((uintptr_t)base, SS_SIZE) ? new_struct() : NULL;
+    struct superslab *ss = base && address_reserve((uintptr_t)base, SS_SIZE) ? new_struct(locked) : NULL;
 
     if (!ss) {
         if (base)
@@ -389,13 +404,13 @@ static struct superslab *map_superslab(void)
 }
 
 /* A SuperSlab with all slabs claimed by the caller. */
-static struct superslab *acquire(struct pool *pool)
+static struct superslab *acquire(struct pool *pool, bool locked)
 {
-    struct superslab *ss = lru.next;
+    struct superslab *ss = locked ? lru.next : &lru;
 
     if (ss != &lru)
         lru_remove(ss);
-    else if (!(ss = map_superslab()))
+    else if (!(ss = map_superslab(locked)))
         return NULL;
     atomic_store_explicit(&ss->pool, pool, memory_order_relaxed);
     atomic_store_explicit(&ss->state, SS_LIVE, memory_order_relaxed);
@@ -411,9 +426,9 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
     uint64_t start = os_now_ns();
     bool reused;
 
-    lock_take(&pool_lock, slot);
+    bool locked = lock_take(&pool_lock);
     struct slab *slab = take_live(pool, row, run, align);    /* somebody may have been faster */
-    struct superslab *ss = slab ? NULL : acquire(pool);
+    struct superslab *ss = slab ? NULL : acquire(pool, locked);
     if (ss) {
         unsigned first = choose(ss, ALL_SLABS, row, run, align, &reused);
         slab = hand_out(ss, first, row, run);
@@ -421,7 +436,8 @@ static hak_cold struct slab *take_new(struct pool *pool, unsigned row, unsigned 
         set_hints(ss, ~map_of(first, run));
         COUNT(slot->thread.pool_acquire, 1);
     }
-    lock_drop(&pool_lock);
+    if (likely(locked))
+        lock_drop(&pool_lock);
     uint64_t ns = os_now_ns() - start;
     hak_hist_add(slot->hist.ss_acquire, ns);
     hak_trace(HAK_TRACE_SS_ACQUIRE, row, run);
@@ -485,21 +501,29 @@ static size_t lru_trim(uint32_t keep)
     return bytes;
 }
 
-/* All slabs of it are free: claim them all and put it into the LRU.  Whoever is faster with a claim
- * of a slab wins, and it stays live: false. */
-static hak_cold bool retire(struct superslab *ss)
+/* If all slabs of it are free: claims them all and puts it into the LRU.  Whoever is faster with a claim of a slab
+ * wins, and it stays live: false. */
+static bool move_to_lru(struct superslab *ss)
 {
     slab_map all = ALL_SLABS;
 
-    lock_take(&pool_lock, hak_my_slot());
-    bool mine = atomic_load_explicit(&ss->state, memory_order_relaxed) == SS_LIVE &&
-        map_exchange(&ss->free_map, &all, 0);
-    if (mine) {
-        note_taken(ALL_SLABS);
-        lru_push(ss);
-        usdt_superslab_release(ss->base);
+    if (atomic_load_explicit(&ss->state, memory_order_relaxed) != SS_LIVE || !map_exchange(&ss->free_map, &all, 0))
+        return false;
+    note_taken(ALL_SLABS);
+    lru_push(ss);
+    usdt_superslab_release(ss->base);
+    return true;
+}
+
+/* Does not wait: the caller may hold the heap of a thread whose handler is wanted by who has the lock.  What stays
+ * live is as good as in the LRU. */
+static hak_cold bool retire(struct superslab *ss)
+{
+    if (!lock_try(&pool_lock))
+        return false;
+    bool mine = move_to_lru(ss);
+    if (mine)
         lru_trim(atomic_load_explicit(&knob_lru_max, memory_order_relaxed));
-    }
     lock_drop(&pool_lock);
     hak_trace(HAK_TRACE_SS_RELEASE, 0xFFFF, SS_SIZE);
     return mine;
@@ -639,7 +663,8 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
 {
     size_t bytes = 0;
 
-    lock_take(&pool_lock, hak_my_slot());
+    if (!lock_take(&pool_lock))
+        return 0;
     for (struct superslab *ss = lru.next; ss != &lru; ss = ss->next) {
         slab_map dirty = dirty_pages(ss);
         if (dirty && aged(ss, now_ms, age_ms))
@@ -652,7 +677,10 @@ static size_t purge_lru(uint32_t now_ms, uint32_t age_ms)
 
 size_t pool_unmap_empty(void)
 {
-    lock_take(&pool_lock, hak_my_slot());
+    if (!lock_take(&pool_lock))
+        return 0;
+    for (unsigned i = 0; i < pool_superslabs(); i++)
+        move_to_lru(pool_superslab(i));
     size_t bytes = lru_trim(0);
     lock_drop(&pool_lock);
     return bytes;
@@ -662,7 +690,7 @@ size_t pool_purge(uint32_t now_ms, uint32_t age_ms)
 {
     size_t bytes = 0;
 
-    if (!lock_try(&purge_lock, hak_my_slot()))
+    if (!lock_try(&purge_lock))
         return 0;
     for (unsigned i = 0; i < pool_superslabs(); i++) {
         struct superslab *ss = pool_superslab(i);
@@ -701,10 +729,10 @@ static void rebuild_lists(void)
     }
 }
 
-void pool_after_fork(const void *self)
+void pool_after_fork(void)
 {
-    lock_after_fork(&purge_lock, self);
-    if (lock_after_fork(&pool_lock, self))
+    lock_after_fork(&purge_lock);
+    if (lock_after_fork(&pool_lock))
         rebuild_lists();
 }
 

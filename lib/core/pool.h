@@ -36,7 +36,7 @@ size_t pool_purge(uint32_t now_ms, uint32_t age_ms);
 /* Gives pages of a run back on which nothing is stored; its owner does that.  Bytes given back: all, or none. */
 size_t pool_purge_pages(char *from, size_t bytes);
 
-/* Unmaps the whole LRU. */
+/* Unmaps all SuperSlabs that are empty.  Bytes. */
 size_t pool_unmap_empty(void);
 
 /* Knobs that the core obeys; by any thread that applies a generation, each value idempotent. */
@@ -47,8 +47,8 @@ uint32_t core_decay_ms(void);
 unsigned pool_superslabs(void);
 struct superslab *pool_superslab(unsigned index);
 
-/* In the child of a fork; `self`: the forking thread's heap, as given to lock_take. */
-void pool_after_fork(const void *self);
+/* In the child of a fork. */
+void pool_after_fork(void);
 
 /* There, once the child's counters are in place: adds what it inherited to the gauges and the map. */
 void pool_count_inherited(void);

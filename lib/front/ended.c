@@ -41,7 +41,7 @@ void heap_thread_exit(void *heap)
     GLOBAL_ADD(threads_ended, 1);
     heap_past_end = 1;
     heap_self = (struct heap *)&heap_none;
-    uint64_t signals = lock_take_held(&heaps_lock, &h->slot);
+    uint64_t signals = lock_take_held(&heaps_lock);
     heap_push_ended(h);
     lock_drop(&heaps_lock);
     os_release_signals(signals);
@@ -106,7 +106,7 @@ static struct slab *slab_of_ended(struct heap *h, unsigned bin)
     struct slab *slab = NULL;
 
     if (likely(atomic_load_explicit(&heaps_ended_count, memory_order_relaxed) == 0) ||
-        !lock_try(&heaps_lock, &h->slot))
+        !lock_try(&heaps_lock))
         return NULL;
     struct heap *e = heaps_ended;
     for (int i = 0; e && i < LOOK_AT_ENDED && !slab; e = e->cold.next_ended, i++) {
@@ -175,10 +175,9 @@ struct slab *heap_adopt_slab(struct heap *h, unsigned bin)
 
 /* ---- threads past their end ---- */
 
-/* The address of heap_self stands for this thread. */
 static struct heap *try_late(bool *busy)
 {
-    if (!lock_try(&late_lock, &heap_self)) {
+    if (!lock_try(&late_lock)) {
         *busy = true;
         return NULL;
     }

@@ -192,11 +192,10 @@ static void add_large(const struct slab *slab, void *slabs)
 void front_fork_sort(void)
 {
     struct heap *mine = heap_self;
-    const void *self = heap_is_none(mine) ? NULL : &mine->slot;
     size_t large = 0;
 
-    lock_after_fork(&heaps_lock, self);
-    if (lock_after_fork(&late_lock, &heap_self))
+    lock_after_fork(&heaps_lock);
+    if (lock_after_fork(&late_lock))
         late = NULL;
     else if (heap_is_none(mine))                        /* this thread goes on without it: a handler may need it */
         lock_drop(&late_lock);

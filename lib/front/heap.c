@@ -207,7 +207,7 @@ static struct heap *take_new(void)
  * kernel, asleep, each until the one before it gets a CPU; who waits for this lock lets the others run. */
 struct heap *heap_take(bool *busy)
 {
-    if (!lock_try(&heaps_lock, hak_my_slot())) {
+    if (!lock_try(&heaps_lock)) {
         *busy = true;
         return NULL;
     }

@@ -17,30 +17,29 @@
 #endif
 #define TIMES 2
 
+#define ME (2 * (_pid + 1))
+#define WAITED(w) ((w) % 2 == 1)
+
 byte word, inside;
 bool asleep[THREADS];
 
-inline compare_exchange()               /* 0 -> 1; mine: whether */
+/* from `seen` -> value; mine: whether; seen: what it was */
+inline change(value)
 {
     atomic {
-        mine = word == 0;
+        mine = word == seen;
         if
-        :: mine -> word = 1
-        :: else
+        :: mine -> word = value
+        :: else -> seen = word
         fi
     }
 }
 
-inline exchange(value)
-{
-    atomic { seen = word; word = value }
-}
-
-inline futex_wait()
+inline futex_wait()                     /* while word == seen */
 {
     atomic {
         if
-        :: word == 2 -> asleep[_pid] = true
+        :: word == seen -> asleep[_pid] = true
         :: else
         fi
     };
@@ -73,27 +72,33 @@ inline futex_wake()
 
 inline take()
 {
-    compare_exchange();                 /* lock_try */
+    seen = 0; change(ME);               /* lock_try */
     if
-    :: !mine -> compare_exchange()      /* lock_spin, once */
+    :: !mine -> seen = 0; change(ME)    /* lock_spin, once */
     :: else
     fi;
     if
-    :: !mine ->
+    :: !mine ->                         /* lock_sleep */
         do
+        :: seen = 0;
 #ifdef TAKE_AS_1
-        :: compare_exchange();
+           change(ME);
+#else
+           change(ME + 1);
+#endif
            if
            :: mine -> break
-           :: else -> atomic { word = (word == 1 -> 2 : word) }; futex_wait()
+           :: else ->
+               if
+               :: WAITED(seen) -> futex_wait()
+               :: else ->
+                   change(seen + 1);
+                   if
+                   :: mine -> seen++; futex_wait()
+                   :: else
+                   fi
+               fi
            fi
-#else
-        :: exchange(2);
-           if
-           :: seen == 0 -> break
-           :: else -> futex_wait()
-           fi
-#endif
         od
     :: else
     fi
@@ -101,10 +106,10 @@ inline take()
 
 inline drop()
 {
-    exchange(0);
+    atomic { seen = word; word = 0 };
 #ifndef NO_WAKE
     if
-    :: seen == 2 -> futex_wake()
+    :: WAITED(seen) -> futex_wake()
     :: else
     fi
 #endif

@@ -16,32 +16,33 @@ static __thread uint64_t lock_seed;
 
 static int is_free(void)
 {
-    return atomic_load(&lock.word) == 0 && !atomic_load(&lock.owner);
+    return atomic_load(&lock.word) == 0;
+}
+
+static int is_mine(void)
+{
+    return lock_number && (atomic_load(&lock.word) & ~1u) == lock_number;
 }
 
 static void test_alone(void)
 {
-    int me = 0;
-
-    ok(lock_try(&lock, &me), "a free lock is had");
-    ok(lock.owner == &me, "and knows its owner");
-    ok(!lock_try(&lock, &me), "but once");
+    ok(lock_try(&lock), "a free lock is had");
+    ok(is_mine(), "and knows who has it");
+    ok(!lock_try(&lock), "but once");
+    ok(!lock_take(&lock) && is_mine(), "who has it does not wait for it");
     lock_drop(&lock);
     ok(is_free(), "it is free again");
-    lock_take(&lock, NULL);
-    ok(!lock_try(&lock, &me), "taken by who has no name");
+    ok(lock_take(&lock) && is_mine(), "taken");
     lock_drop(&lock);
     ok(is_free(), "and free again");
 }
 
 static void take_and_drop(void)
 {
-    int me = 0;
-
-    if (rnd(&lock_seed) % 3 || !lock_try(&lock, &me))
-        lock_take(&lock, &me);
+    if (rnd(&lock_seed) % 3 || !lock_try(&lock))
+        must(lock_take(&lock));
     must(atomic_fetch_add(&inside, 1) == 0);
-    must(atomic_load(&lock.owner) == &me);
+    must(is_mine());
     counter++;
     must(atomic_fetch_sub(&inside, 1) == 1);
     lock_drop(&lock);
@@ -67,7 +68,7 @@ static void test_exclusion(void)
     steps = count_of("HAK_STEPS", 20000, 2000000);
     stress(MANY, many_times);
     is(counter, MANY * steps, "%d threads, one at a time", MANY);
-    is(faults_taken(), 0, "and each the owner while it was");
+    is(faults_taken(), 0, "and the lock said whose it was");
     ok(is_free(), "the lock is free at the end");
     if (INTERLEAVES) {
         long rounds = count_of("HAK_INTERLEAVINGS", 2000, 300000);
@@ -84,7 +85,7 @@ static void test_exclusion(void)
 static void *waits(void *arg)
 {
     (void)arg;
-    lock_take(&lock, &my_slot);
+    lock_take(&lock);
     lock_drop(&lock);
     uint64_t in_hist = 0;
     for (int i = 0; i < HAK_HIST_BUCKETS; i++)
@@ -97,10 +98,10 @@ static void test_wait(void)
     pthread_t t[2];
     void *counted[2];
 
-    lock_take(&lock, NULL);
+    lock_take(&lock);
     for (int i = 0; i < 2; i++)
         pthread_create(&t[i], NULL, waits, NULL);
-    while (atomic_load(&lock.word) != 2)
+    while (atomic_load(&lock.word) == lock_number)
         sched_yield();
     usleep(20000);                                      /* most likely both sleep by now */
     lock_drop(&lock);
@@ -114,11 +115,9 @@ static void test_wait(void)
 #endif
 }
 
-static int main_thread;                 /* its address stands for it */
-
 static void *holds(void *arg)
 {
-    lock_take(&lock, &arg);
+    lock_take(&lock);
     pthread_barrier_wait(arg);
     pthread_barrier_wait(arg);
     lock_drop(&lock);
@@ -127,10 +126,10 @@ static void *holds(void *arg)
 
 static int child_finds_it_held(void)
 {
-    if (!lock_after_fork(&lock, &main_thread) || !is_free())
+    if (!lock_after_fork(&lock) || !is_free())
         return 1;
-    lock_take(&lock, &main_thread);
-    if (lock_after_fork(&lock, &main_thread) || !lock.word)
+    lock_take(&lock);
+    if (lock_after_fork(&lock) || !is_mine())
         return 2;
     lock_drop(&lock);
     return !is_free();
@@ -138,20 +137,15 @@ static int child_finds_it_held(void)
 
 static int child_finds_it_free(void)
 {
-    return lock_after_fork(&lock, &main_thread) || !is_free();
+    return lock_after_fork(&lock) || !is_free();
 }
 
 static int child_holds_it(void)
 {
-    if (lock_after_fork(&lock, &main_thread) || lock_try(&lock, &main_thread))
+    if (lock_after_fork(&lock) || !is_mine())
         return 1;
     lock_drop(&lock);
     return !is_free();
-}
-
-static int child_holds_it_nameless(void)
-{
-    return !lock_after_fork(&lock, NULL) || !is_free();
 }
 
 static void test_fork(void)
@@ -160,17 +154,14 @@ static void test_fork(void)
     pthread_t t;
 
     is_str(in_child(child_finds_it_free), "exit 0", "a child finds a free lock free");
-    lock_take(&lock, &main_thread);
+    lock_take(&lock);
     is_str(in_child(child_holds_it), "exit 0", "one that it holds itself it holds, and drops");
-    lock_drop(&lock);
-    lock_take(&lock, NULL);
-    is_str(in_child(child_holds_it_nameless), "exit 0", "one that has no owner is freed");
     lock_drop(&lock);
     pthread_barrier_init(&there, NULL, 2);
     pthread_create(&t, NULL, holds, &there);
     pthread_barrier_wait(&there);
     is_str(in_child(child_finds_it_held), "exit 0", "and one that another thread held, which is said");
-    ok(!lock_try(&lock, &main_thread), "the parent's is held all the while");
+    ok(!lock_try(&lock), "the parent's is held all the while");
     pthread_barrier_wait(&there);
     pthread_join(t, NULL);
     ok(is_free(), "until it is dropped");

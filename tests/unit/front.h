@@ -31,13 +31,11 @@ static bool orders_of_test(struct hak_orders *o)
 __attribute__((unused))
 static void child_of_fork(void)
 {
-    const void *self = heap_is_none(heap_self) ? NULL : &heap_self->slot;
-
     if (!front_is_forked())
         return;
     os_meta_after_fork();
-    pool_after_fork(self);
-    huge_after_fork(self);
+    pool_after_fork();
+    huge_after_fork();
     front_fork_child();
     front_fork_sort();
 }

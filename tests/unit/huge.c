@@ -600,7 +600,7 @@ static int child(void)
     bool zero;
     size_t bytes;
 
-    huge_after_fork(&my_slot);
+    huge_after_fork();
     for (int i = 0; i < 4; i++) {
         if (!(p[i] = huge_take(2 * MIB, 1, &bytes, &zero)))
             return 1;
@@ -648,7 +648,7 @@ static void fork_here(int sig)
         in_handlers_child = 1;
         signal(SIGALRM, SIG_DFL);
         alarm(3);
-        huge_after_fork(&my_slot);
+        huge_after_fork();
         return;
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

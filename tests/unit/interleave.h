@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <ucontext.h>
+#include "lib/base/lock.h"
 #include "tests/unit/jitter.h"
 #include "tests/unit/core.h"
 
@@ -29,6 +30,7 @@ static struct {
     void (*fn)(int);
     unsigned left;                      /* bit i: part i has not ended */
     uint64_t seed;
+    uint32_t number[PARTS_MAX];         /* as if they were threads (lock.h) */
     void (*moved)(int from, int to);    /* called at every change, if set */
 } il;
 static __thread int il_running = -1;
@@ -51,6 +53,8 @@ static void il_go(int to)
         return;
     if (il.moved)
         il.moved(from, to);
+    il.number[from] = lock_number;
+    lock_number = il.number[to];
     il_running = to;
     swapcontext(&il.part[from], &il.part[to]);
 }
@@ -112,13 +116,17 @@ static void interleave(int parts, void (*fn)(int), uint64_t seed)
         il.part[i].uc_link = &il.home;
         makecontext(&il.part[i], (void (*)(void))il_part, 1, i);
     }
+    uint32_t number = lock_number;
+    memset(il.number, 0, sizeof il.number);
     il_running = il_choose();
+    lock_number = 0;
     if (il.moved)
         il.moved(-1, il_running);
     il_tick(500);
     swapcontext(&il.home, &il.part[il_running]);
     il_tick(0);
     il_running = -1;
+    lock_number = number;
 }
 
 #endif
