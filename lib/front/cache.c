@@ -100,12 +100,12 @@ static unsigned carve(struct slab *slab, void **out, unsigned want, unsigned mos
     return got;
 }
 
-/* How many slabs to take for a bin whose slabs are all full: as many as it has, of a tiny bin half as many, down
+/* How many slabs to take for a bin whose slabs are all full: as many as it has, of a tiny bin an eighth as many, down
  * to a power of two, so that a bin holds little more than it uses; at least a quarter of a whole run, and at most
  * all of it. */
 static unsigned next_run(const struct heap *h, unsigned bin)
 {
-    const unsigned most = bin_info[bin].run, least = (most + 3) / 4, part = row_is_tiny(bin) ? 2 : 1;
+    const unsigned most = bin_info[bin].run, least = (most + 3) / 4, part = row_is_tiny(bin) ? 8 : 1;
     unsigned has = 0;
 
     for (const struct slab *slab = h->cold.bin[bin].full; slab && has < part * most; slab = slab->next)
@@ -348,6 +348,20 @@ void empties_trim(struct heap *h, unsigned bin, unsigned keep)
     }
 }
 
+void empties_leave(struct heap *h, unsigned bin)
+{
+    struct bin_cold *c = &h->cold.bin[bin];
+    unsigned left = 0;
+
+    for (struct slab *slab = c->avail, *next; slab && c->empties > left; slab = next) {
+        next = slab->next;
+        if (slab->used == 0 && slab->run == 1 && !left)
+            left = 1;
+        else if (slab->used == 0)
+            slab_release_empty(h, slab);
+    }
+}
+
 /* ---- SLL ---- */
 
 static void sll_push(struct heap *h, unsigned bin, void **blocks, unsigned n)
@@ -554,8 +568,8 @@ static bool queue_is_due(struct heap *h)
 }
 
 /* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  A thread's first refill of a bin
- * from slabs brings few, the next one twice as many and so on, and L1 grows with them: most threads use little of a
- * size, and what was brought has to be given back at their end. */
+ * from slabs brings few, each next one an eighth more, so that some eighth of what it has had is what it may not need,
+ * and has to be given back at its end; L1 grows with them. */
 static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
@@ -576,7 +590,7 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
     if (want < c->refill) {
         if (want == b->l1_cap)
             l1_grow(b, bin);
-        h->cold.fill[bin] = (uint16_t)(2 * want);
+        h->cold.fill[bin] = (uint16_t)(want + want / 8);
     }
     return slabs_take(h, bin, b->l1, want);
 }

@@ -32,7 +32,7 @@ void heap_thread_exit(void *heap)
     int saved = errno;
     heap_enter(h);
     heap_forget_forks(h);                               /* it may end in a handler of fork */
-    heap_give_back_caches(h);
+    heap_give_back_caches(h, heap_has_holes_purged(h) && h->cold.knobs.pool_empty_slabs);
     hak_trace(HAK_TRACE_THREAD_EXIT, 0xFFFF, 0);
     usdt_thread_exit(h);
     h->cold.ended = true;

@@ -3,7 +3,8 @@
  * One block keeps its run, of up to 512 KiB, from other sizes.  It need not keep the pages: the map says which blocks
  * are free, nothing is stored in those, and whoever holds the heap is the only one to hand them out.  So the pages
  * between them go back to the kernel, once the run has stood still for the decay time, and come back as zeroes
- * when the blocks are used again.  A run that has been empty for so long goes back to the pool.
+ * when the blocks are used again.  A run that has been empty for so long goes back to the pool, and one
+ * that an ended thread has left, before that.
  *
  * A thread looks at its own runs, once every quarter of the decay time; of those whose threads sleep or have ended,
  * decay() sees to a few each time.  The effort is bounded by time: with other threads at work the kernel interrupts
@@ -110,7 +111,7 @@ static bool look_on(struct heap *h, struct effort *e)
         if (slab) {
             c->hole_at = slab->next;
             due = is_due(slab, e->now);
-            if (due && slab->used == 0)
+            if (slab->used == 0 && (due || c->ended))
                 slab_release_empty(h, slab);
             else if (due)
                 e->bytes += purge_run(h, slab);

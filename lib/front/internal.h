@@ -58,6 +58,7 @@ void l1_trim(struct heap *h, unsigned bin, unsigned n);
 
 /* Gives the empty slabs that a bin keeps, beyond `keep`, back to the pool. */
 void empties_trim(struct heap *h, unsigned bin, unsigned keep);
+void empties_leave(struct heap *h, unsigned bin);       /* all but one of a single slab */
 
 /* What was asked for and what was given, of a request that comes by a slow path: internal waste is
  * estimated from these.  `row`: its bin, or that of its tier. */
@@ -220,7 +221,9 @@ void heap_forget_forks(struct heap *h);             /* the thread is in the midd
 /* ---- tick.c ---- */
 
 int32_t heap_tick_frees(const struct heap *h);
-void heap_give_back_caches(struct heap *h);
+
+/* Empty runs go back as well, but for what is left to an heir. */
+void heap_give_back_caches(struct heap *h, bool to_heir);
 
 /* No memory: heap_purge, and what is mapped but empty is address space that another tier may need. */
 size_t heap_make_room(void);
@@ -263,6 +266,12 @@ hak_inline bool heap_is_idle(const struct heap *h)
     uint32_t now = atomic_load_explicit(&core_now_ms, memory_order_relaxed);
 
     return (int32_t)(now - atomic_load_explicit(&h->cold.ticked_ms, memory_order_relaxed)) >= IDLE_MS;
+}
+
+/* A hole would split a hugepage. */
+hak_inline bool heap_has_holes_purged(const struct heap *h)
+{
+    return h->cold.knobs.os_purge_holes && !h->cold.knobs.os_thp;
 }
 
 /* What threads keep that were not seen for a while goes back to the pool. */

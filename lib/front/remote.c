@@ -250,8 +250,8 @@ static void batch_add(struct heap *h, uintptr_t owner, void *p)
 
 /* A block has come back.  The owner's own thread, whose caches these are, keeps it in FastCache if there
  * is room: the block counts as one that was given to its slab and taken again.  One whose free was counted
- * before, by the parent of a fork or into another heap's cache, is one block in use less. */
-hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool counted)
+ * before, by the parent of a fork or into another heap's cache, is one block in use less.  How many have been drained. */
+hak_inline unsigned come_back(struct heap *h, struct slab_cursor *at, void *p, bool counted)
 {
     uintptr_t owner = address_owner((uintptr_t)p);
 
@@ -259,7 +259,7 @@ hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool 
         if (!owner)
             no_block(p);
         pass_on(bin_of_owner(owner), p, counted);
-        return;
+        return 0;
     }
     struct bin *b = (struct bin *)owner;
     unsigned bin = bin_index(h, b);
@@ -271,6 +271,7 @@ hak_inline void come_back(struct heap *h, struct slab_cursor *at, void *p, bool 
         COUNT(row_of(b)->refilled, 1);
     else
         slabs_put(h, slab_at(at, p), p);
+    return !counted;
 }
 
 void queue_drain(struct heap *h)
@@ -286,8 +287,7 @@ void queue_drain(struct heap *h)
         contents_of(node, &c);
         next = next_node(node);
         for (uint64_t i = 0; i < c.n; i++)
-            come_back(h, &at, c.block[i], i < c.counted);
-        n += c.n;
+            n += come_back(h, &at, c.block[i], i < c.counted);
         if (node & IS_PARCEL)
             parcel_send_home((struct parcel *)(node & ~IS_PARCEL));
     }

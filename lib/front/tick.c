@@ -73,7 +73,7 @@ static void apply(struct heap *h, const struct hak_orders *o)
 
 /* ---- purging ---- */
 
-void heap_give_back_caches(struct heap *h)
+void heap_give_back_caches(struct heap *h, bool to_heir)
 {
     sll_drain(h);
     batches_flush(h);
@@ -85,7 +85,7 @@ void heap_give_back_caches(struct heap *h)
         l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
     }
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
-        empties_trim(h, bin, 0);
+        to_heir ? empties_leave(h, bin) : empties_trim(h, bin, 0);
     hak_assert(heap_is_sound(h));
 }
 
@@ -116,7 +116,7 @@ static size_t purge(bool holes)
 
     if (h) {
         heap_enter(h);
-        heap_give_back_caches(h);
+        heap_give_back_caches(h, false);
         bytes += holes ? holes_purge(h) : 0;
         heap_leave(h);
     }
@@ -143,12 +143,11 @@ size_t heap_make_room(void)
     return bytes + pool_unmap_empty();
 }
 
-/* Old pages go back: of each thread's runs by itself, of the rest by one of them, every quarter of the decay time.  A
- * hole would split a hugepage. */
+/* Old pages go back: of each thread's runs by itself, of the rest by one of them, every quarter of the decay time. */
 static void decay(struct heap *h)
 {
     static _Atomic uint32_t last;
-    const bool holes = h->cold.knobs.os_purge_holes && !h->cold.knobs.os_thp;
+    const bool holes = heap_has_holes_purged(h);
     uint32_t now = (uint32_t)(os_now_ns() / 1000000), age = core_decay_ms();
     uint32_t then = atomic_load_explicit(&last, memory_order_relaxed);
 

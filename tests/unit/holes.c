@@ -67,7 +67,7 @@ static void drop(unsigned i)
 static void flush_caches(void)
 {
     heap_enter(h);
-    heap_give_back_caches(h);
+    heap_give_back_caches(h, false);
     heap_leave(h);
 }
 
@@ -411,7 +411,7 @@ static void *sleeps(void *number)
     void *p = alloc(1024);
 
     heap_enter(heap_self);
-    heap_give_back_caches(heap_self);
+    heap_give_back_caches(heap_self, false);
     heap_leave(heap_self);
     must((asleep[(uintptr_t)number] = slab_of(p))->list == ON_AVAIL);
     pthread_barrier_wait(&all_asleep);

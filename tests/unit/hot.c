@@ -235,7 +235,7 @@ static void test_inherited(void)
     void *p[700];
 
     heap_enter(h);
-    heap_give_back_caches(h);
+    heap_give_back_caches(h, false);
     apply_table(3);                                     /* an SLL */
     heap_leave(h);
     for (unsigned i = 0; i < 700; i++)
@@ -260,7 +260,7 @@ static void test_inherited(void)
 
 /* ---- what refills bring: each thread's first ones few blocks, whatever the heap's last thread has used ---- */
 
-enum { REFILLS = 4 };                       /* of one slab */
+enum { REFILLS = 7 };                       /* of one slab */
 static struct heap *of_thread;
 static unsigned brought[REFILLS];
 
@@ -268,7 +268,7 @@ static void *refills(void *arg)
 {
     const unsigned bin = bin_of_tiny(64);
     const struct bin *b;
-    void *p[L1_START << REFILLS];
+    void *p[SLAB_SIZE / 64];
     unsigned n = 0;
 
     of_thread = heap_mine();
@@ -287,18 +287,35 @@ static void *refills(void *arg)
 
 static void test_refills(void)
 {
+    static const unsigned expected[REFILLS] = { L1_START, 18, 20, 22, 24, 27, 30 };
     struct heap *first = NULL;
 
     for (int life = 0; life < 3; life++) {
         unsigned right = 0;
         run_threads(1, refills, NULL);
         for (unsigned i = 0; i < REFILLS; i++)
-            right += brought[i] == (unsigned)L1_START << i;
-        is(right, REFILLS, "thread %d: refills of 16 blocks, 32 and so on", life);
+            right += brought[i] == expected[i];
+        is(right, REFILLS, "thread %d: refills of 16 blocks, 18 and so on", life);
         must(!first || of_thread == first);
         first = of_thread;
     }
     is(faults_taken(), 0, "all on one heap");
+}
+
+/* ---- what is left to the heir ---- */
+
+static void test_heir(void)
+{
+    const unsigned bin = bin_of_tiny(64);
+    union hak_knobs *k = &table[(atomic_load(&epoch) - 1) % TABLES];
+
+    run_threads(1, refills, NULL);
+    is(of_thread->cold.bin[bin].empties, 1, "an ended thread leaves a run of a bin to its heir, though it is empty");
+    k->os_purge_holes = 0;
+    of_thread->cold.epoch = UINT64_MAX;
+    run_threads(1, refills, NULL);
+    is(of_thread->cold.bin[bin].empties, 0, "none where nobody would give it back in time");
+    k->os_purge_holes = 1;
 }
 
 /* ---- a birth that waits for the list of ended heaps ---- */
@@ -334,7 +351,7 @@ static void test_stopped_births(void)
     run_threads(1, only_call, NULL);
     must(atomic_load(&heaps_ended_count) > 0 && sem_init(&stopped, 0, 0) == 0);
     signal(SIGUSR1, stop);
-    lock_take(&heaps_lock, NULL);
+    must(lock_take(&heaps_lock));
     must(pthread_create(&t, NULL, first_call, NULL) == 0);
     usleep(20000);                          /* by then it waits, most often */
     must(pthread_kill(t, SIGUSR1) == 0 && clock_gettime(CLOCK_REALTIME, &by) == 0);
@@ -360,5 +377,6 @@ int main(void)
     test_handlers_of_others();
     test_inherited();
     test_refills();
+    test_heir();
     return tap_done();
 }

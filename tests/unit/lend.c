@@ -81,6 +81,14 @@ static int passes_one_on_and_forks(void)
     return strcmp(in_child(inherits_what_was_passed_on), "exit 0");
 }
 
+static void flush_caches(struct heap *h, unsigned bin)
+{
+    heap_enter(h);
+    l0_flush(h, bin);
+    l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
+    heap_leave(h);
+}
+
 static void test_idle(void)
 {
     static void *mine[1000];
@@ -104,7 +112,11 @@ static void test_idle(void)
     heap_purge();
 
     heap_self = owner;
-    for (n = 9; n < all; n += 3)                       /* of nearly all slabs nothing */
+    for (n = 9; n < all; n += 3)
+        if (n % 12)
+            release(mine[n]);
+    flush_caches(owner, bin);
+    for (n = 12; n < all; n += 12)                     /* of nearly all slabs nothing, but in the caches */
         release(mine[n]);
     heap_tick(owner);
     heap_self = other;
@@ -121,10 +133,7 @@ static void test_idle(void)
     is(faults_taken(), 0, "all is counted");
 
     heap_self = owner;
-    heap_enter(owner);
-    l0_flush(owner, bin);
-    l1_trim(owner, bin, (unsigned)b->l1_n);
-    heap_leave(owner);
+    flush_caches(owner, bin);
     is(foreign_in_caches(owner, bin), 0, "what goes back from its caches");
     is(queue_length(other), foreign, "is handed to who has the slab by now");
     check(3 + lent_n);

@@ -1,7 +1,7 @@
 /* slabs.c: slabs and their bitmaps, held against a plain record of which blocks are out. */
 #include "tests/unit/front.h"
 
-enum { SS_MOST = 64, OUT_MOST = 32768, BYTES_MOST = 96 << 20 };
+enum { SS_MOST = 64, OUT_MOST = 1 << 17, BYTES_MOST = 96 << 20 };
 
 static struct heap *h;
 static uint8_t is_out[SS_MOST][SS_SIZE / 8];            /* by address, in steps of the smallest block */
@@ -139,12 +139,14 @@ static unsigned run_after(unsigned bin, unsigned *blocks)
 static void test_runs(void)
 {
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
-        static const unsigned tiny[] = { 1, 1, 1, 1, 2, 2, 4, 4 }, mid[] = { 1, 1, 2, 4, 4 };
+        static const struct { unsigned run, times; } tiny[] = { { 1, 16 }, { 2, 8 }, { 4, 2 } },
+                                                     mid[] = { { 1, 2 }, { 2, 1 }, { 4, 2 } };
         unsigned most = bin_info[bin].run, least = most < 4 ? 1 : most / 4, blocks = 0;
         bool is_tiny = bin_info[bin].size <= TINY_MAX;
-        for (unsigned i = 0; i < (is_tiny ? 8 : 5); i++) {
-            unsigned run = least * (is_tiny ? tiny[i] : mid[i]);
-            must(run_after(bin, &blocks) == (run < most ? run : most));
+        for (unsigned i = 0; i < 3; i++) {
+            unsigned run = least * (is_tiny ? tiny[i].run : mid[i].run);
+            for (unsigned n = is_tiny ? tiny[i].times : mid[i].times; n > 0; n--)
+                must(run_after(bin, &blocks) == (run < most ? run : most));
         }
         must(blocks <= OUT_MOST);
         while (blocks > 0)
