@@ -568,8 +568,8 @@ static bool queue_is_due(struct heap *h)
 }
 
 /* Fills an empty L1, with at most as many blocks as the knobs say; how many came.  A thread's first refill of a bin
- * from slabs brings few, each next one an eighth more, so that some eighth of what it has had is what it may not need,
- * and has to be given back at its end; L1 grows with them. */
+ * from slabs brings few, each next one an eighth more, and L1 grows with them: what a thread is given beyond its need, and
+ * has to give back at its end, is about an eighth of that. */
 static unsigned l1_fill(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
