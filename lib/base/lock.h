@@ -2,8 +2,8 @@
  *
  * It knows which thread has it.  So a signal handler that allocates, on top of who has it, does not wait for itself, and
  * a child made by fork can tell a lock held by itself, which the interrupted code goes on to drop, from one held by
- * a thread that the child does not have.  Rank: heaps < pool < huge < meta; a thread takes a lock only while it
- * holds none of the same or a higher rank. */
+ * a thread that the child does not have.  Rank: heaps < pool < huge; a thread waits for a lock only while it has none
+ * of the same or a higher rank. */
 #ifndef HAK_LOCK_H
 #define HAK_LOCK_H
 

@@ -451,7 +451,7 @@ size_t huge_give(void *p)
         drop(g, locked);
     else
         cache(g);
-    while (locked && cached_bytes > limit) {                      /* the oldest goes */
+    while (locked && cached_bytes > limit) {            /* the oldest goes */
         struct huge **at = &cached;
         while ((*at)->next)
             at = &(*at)->next;

@@ -515,8 +515,8 @@ static bool move_to_lru(struct superslab *ss)
     return true;
 }
 
-/* Does not wait: the caller may hold the heap of a thread whose handler is wanted by who has the lock.  What stays
- * live is as good as in the LRU. */
+/* Does not wait: the caller may hold the heap of the thread that has the lock, and a handler on top of that thread may
+ * wait for the heap.  What stays live is as good as in the LRU. */
 static hak_cold bool retire(struct superslab *ss)
 {
     if (!lock_try(&pool_lock))
