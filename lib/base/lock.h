@@ -25,6 +25,13 @@ bool lock_take(struct lock *l);
 bool lock_try(struct lock *l);                       /* false: somebody has it, perhaps this thread */
 void lock_drop(struct lock *l);
 
+/* What follows a lock_take that has said `taken`. */
+hak_inline void lock_end(struct lock *l, bool taken)
+{
+    if (likely(taken))
+        lock_drop(l);
+}
+
 /* Takes it with signals held, for os_release_signals, but never waits with them: who has it may have been
  * stopped by a signal that this thread is to take as well (a garbage collector's). */
 uint64_t lock_take_held(struct lock *l);

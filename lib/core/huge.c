@@ -390,8 +390,7 @@ static struct huge *enter(char *base, size_t bytes, const struct parts *parts)
         atomic_store_explicit(&g->state, HUGE_USED, memory_order_relaxed);
         set_units(base, 0, bytes, (uintptr_t)g | UNIT_HUGE);
     }
-    if (likely(locked))
-        lock_drop(&huge_lock);
+    lock_end(&huge_lock, locked);
     return g;
 }
 
@@ -459,8 +458,7 @@ size_t huge_give(void *p)
         uncache(at);
         drop(old, true);
     }
-    if (likely(locked))
-        lock_drop(&huge_lock);
+    lock_end(&huge_lock, locked);
     return bytes;
 }
 
@@ -538,8 +536,7 @@ static void *move(struct huge *g, size_t need, uint64_t start)
     bool locked = lock_take(&huge_lock);
     g->base = to;
     set_units(to, 0, need, (uintptr_t)g | UNIT_HUGE);
-    if (likely(locked))
-        lock_drop(&huge_lock);
+    lock_end(&huge_lock, locked);
     resized(g, need, start);
     return to;
 }
