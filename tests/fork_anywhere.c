@@ -240,12 +240,18 @@ static void large(void)
     }
 }
 
-/* The first use of seven bins, of others each of the four times. */
+/* The first use of a bin, of another each of the four times; then of six more. */
+static void first_use(void)
+{
+    static int next;
+    free(malloc(sizes[next++ % 4]));
+}
+
 static void first_uses(void)
 {
     static int next;
-    for (int i = 0; i < 7; i++)
-        free(malloc(sizes[next++ % 28]));
+    for (int i = 0; i < 6; i++)
+        free(malloc(sizes[4 + next++ % 24]));
 }
 
 /* A child that others' handlers have allocated for, and their parent's blocks. */
@@ -509,7 +515,8 @@ int main(int argc, char **argv)
     }
     struct sigaction trap = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
     sigaction(SIGTRAP, &trap, NULL);
-    test("seven bins used for the first time", first_uses, 0, at_most);
+    test("a bin used for the first time, at each instruction", first_use, 0, 2000);
+    test("six bins used for the first time", first_uses, 0, at_most);
     for (int i = 0; i < 100; i++)
         some();
     test("fork, with handlers that allocate", fork_once, 0, at_most);

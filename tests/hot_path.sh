@@ -29,7 +29,7 @@ for f in malloc free; do
     unlike "$(code $f | sed '/ret/q')" 'call|lock |push|xchg' "$f calls nothing, locks nothing and saves no register on its hot path"
 done
 # From the target of the jump over L0 to the next return: the way through L1.
-way=$(code malloc | tr -d : | awk '!to && ($2 == "js" || $2 == "jb") { to = $3 } $1 == to { on = 1 } on && /ret/ { print to, $1; exit }')
+way=$(code malloc | tr -d : | awk '!to && ($2 == "jae" || $2 == "jbe") { to = $3 } $1 == to { on = 1 } on && /ret/ { print to, $1; exit }')
 way=${way:-0 40}                                       # not found
 ok "the way of malloc through L1 lies in one cache line (from and to $way)" \
     test $((16#${way% *} / 64)) -eq $((16#${way#* } / 64))

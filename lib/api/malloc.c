@@ -90,7 +90,7 @@ static size_t grown(size_t n, size_t size)
 
 static hak_cold void *realloc_large(void *p, size_t n)
 {
-    size_t size = heap_usable(p);
+    size_t size = heap_usable_large(p);
 
     if (size == 0)
         return foreign_realloc(p, n);
@@ -109,12 +109,12 @@ void *HAK_API(realloc)(void *p, size_t n)
     uintptr_t owner = address_owner((uintptr_t)p);
     if (unlikely(!owner))
         return realloc_large(p, n);
-    size_t size = bin_info[bin_of_owner(owner)].size;
+    size_t size = size_of_owner(owner);
     if (!fits(n, size))
         return move(p, grown(n, size), size);
     struct heap *h = heap_self;
     if (likely(h->hot.countdown != 0))                  /* 0: no heap, or a child in which no call has noticed the fork */
-        COUNT(h->slot.row[bin_of_owner(owner)].realloc_in_place, 1);
+        COUNT(row_of(bin_like(h, owner))->realloc_in_place, 1);
     else
         heap_count(offsetof(struct hak_slot_full, row[bin_of_owner(owner)].realloc_in_place));
     return p;
@@ -200,7 +200,7 @@ void *HAK_API(pvalloc)(size_t n)
 
 size_t HAK_API(malloc_usable_size)(void *p)
 {
-    return p ? heap_usable(p) : 0;
+    return heap_usable(p);
 }
 
 hak_export size_t hak_purge(void)

@@ -56,23 +56,31 @@ hak_inline bool address_possible(uintptr_t a)
     return a >> LEAF_SHIFT < 1u << (ADDRESS_BITS - LEAF_SHIFT);
 }
 
-/* The same as address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], or ->slab[...], by that array in `none`, in
- * the form that compiles to the fewest instructions, of which the fewest wait for the root. */
-hak_inline uintptr_t address_word(const _Atomic uintptr_t *none, uintptr_t a)
+/* A root word as plain memory, so that it can be an operand.  It is written once, whole, and what lies behind it is reached
+ * by its value alone, which orders the loads as an acquire would. */
+#ifdef __SANITIZE_THREAD__
+#define ADDRESS_ROOT(i) atomic_load_explicit(&address_table.root[i], memory_order_acquire)
+#else
+#define ADDRESS_ROOT(i) (*(const uintptr_t *)(const void *)&address_table.root[i])
+#endif
+
+/* The same as address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], or ->slab[...], by where that array of `none`
+ * is in the table, in the form that compiles to the fewest instructions. */
+hak_inline uintptr_t address_word(size_t array, uintptr_t a)
 {
     size_t slab = (uint32_t)a >> SLAB_SHIFT;
     hak_opaque(slab);
-    uintptr_t at = (uintptr_t)&none[slab];
-    hak_opaque(at);
-    at += atomic_load_explicit(&address_table.root[a >> LEAF_SHIFT], memory_order_acquire);
-    return atomic_load_explicit((_Atomic uintptr_t *)at, memory_order_relaxed);
+    uintptr_t leaf = (uintptr_t)&address_table;
+    leaf += ADDRESS_ROOT(a >> LEAF_SHIFT);
+    hak_opaque(leaf);
+    return atomic_load_explicit((_Atomic uintptr_t *)(leaf + array) + slab, memory_order_relaxed);
 }
 
 hak_inline uintptr_t address_owner(uintptr_t a)
 {
     if (unlikely(!address_possible(a)))
         return 0;
-    return address_word(address_table.none.owner, a);
+    return address_word(offsetof(struct address_table, none.owner), a);
 }
 
 hak_inline uintptr_t address_unit_possible(uintptr_t a)         /* a < 2^ADDRESS_BITS */
@@ -114,7 +122,7 @@ hak_inline void address_set_slab(uintptr_t a, unsigned slabs, uintptr_t slab)
 
 hak_inline uintptr_t address_slab(uintptr_t a)                  /* a < 2^ADDRESS_BITS */
 {
-    return address_word(address_table.none.slab, a);
+    return address_word(offsetof(struct address_table, none.slab), a);
 }
 
 #endif

@@ -407,11 +407,23 @@ void sll_drain(struct heap *h)
 
 /* ---- L0 and L1 as a whole ---- */
 
-static void push(cell *cells, uint64_t *n, void *p)
+/* For a signal handler, or a child, that comes in between it is empty and full. */
+static void stack_begin(struct stack *s, cell *base, unsigned n)
 {
-    cells[*n] = p;
-    atomic_signal_fence(memory_order_release);          /* see `cell` */
-    ++*n;
+    s->base = base;
+    atomic_signal_fence(memory_order_seq_cst);
+    s->top = base + n;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void stack_end(struct stack *s)
+{
+    s->end = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    s->top = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    s->base = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 static void check_block(unsigned bin, void *p)
@@ -426,43 +438,44 @@ static void check_block(unsigned bin, void *p)
 
 void l0_open(struct heap *h, unsigned bin)
 {
-    h->hot.bin[bin].l0_cap = h->cold.knobs.heap_v2_leftover_mode ? 0 : h->cold.bin[bin].l0_room;
+    struct bin *b = &h->hot.bin[bin];
+
+    if (!b->l0.base || !b->l0.top)                      /* or half begun: by what a child of a fork is on top of */
+        stack_begin(&b->l0, b->l0_cells, 0);
+    b->l0.end = b->l0_cells + (h->cold.knobs.heap_v2_leftover_mode ? 0 : h->cold.bin[bin].l0_room);
 }
 
 void l0_flush(struct heap *h, unsigned bin)
 {
     struct bin *b = &h->hot.bin[bin];
-    unsigned n = b->l0_n;
+    unsigned n = stack_count(&b->l0);
 
     if (h->cold.knobs.heap_v2_debug)
         for (unsigned i = 0; i < n; i++)
-            check_block(bin, b->l0[i]);
-    b->l0_n = 0;
+            check_block(bin, b->l0_cells[i]);
+    b->l0.top = b->l0.base;
     COUNT(h->slot.row[bin].l0_flushed, n);
-    for (unsigned i = 0; i < n; i++) {
-        if (b->l1_n < b->l1_cap)
-            push(b->l1, &b->l1_n, b->l0[i]);
-        else
-            put_all(h, bin, &b->l0[i], 1);
-    }
+    for (unsigned i = 0; i < n; i++)
+        if (!stack_push(&b->l1, b->l0_cells[i]))
+            put_all(h, bin, &b->l0_cells[i], 1);
 }
 
 /* Moves the n oldest blocks of L1 on, to the SLL or the slabs.  Meanwhile L1 says that it is empty: a
  * fork in a signal handler in between finds no block in two places. */
 static void l1_move_oldest(struct heap *h, unsigned bin, unsigned n, bool to_sll)
 {
-    struct bin *b = &h->hot.bin[bin];
-    uint64_t left = b->l1_n - n;
+    struct stack *l1 = &h->hot.bin[bin].l1;
+    unsigned left = stack_count(l1) - n;
 
-    b->l1_n = 0;
+    l1->top = l1->base;
     atomic_signal_fence(memory_order_seq_cst);
     if (to_sll)
-        sll_push(h, bin, b->l1, n);
+        sll_push(h, bin, l1->base, n);
     else
-        put_all(h, bin, b->l1, n);
-    memmove(b->l1, b->l1 + n, left * sizeof *b->l1);
+        put_all(h, bin, l1->base, n);
+    memmove(l1->base, l1->base + n, left * sizeof *l1->base);
     atomic_signal_fence(memory_order_seq_cst);
-    b->l1_n = left;
+    l1->top = l1->base + left;
 }
 
 void l1_trim(struct heap *h, unsigned bin, unsigned n)
@@ -474,10 +487,10 @@ void l1_trim(struct heap *h, unsigned bin, unsigned n)
 /* The older half of a full L1 moves on. */
 static void l1_make_room(struct heap *h, unsigned bin)
 {
-    l1_move_oldest(h, bin, (unsigned)(h->hot.bin[bin].l1_n + 1) / 2, h->cold.bin[bin].sll_on);
+    l1_move_oldest(h, bin, (stack_count(&h->hot.bin[bin].l1) + 1) / 2, h->cold.bin[bin].sll_on);
 }
 
-static unsigned l1_size(uint64_t cap)                   /* its array is L1_START << this long */
+static unsigned l1_size(unsigned cap)                   /* its array is L1_START << this long */
 {
     return log2_floor(2 * cap - 1) - log2_floor(L1_START);
 }
@@ -495,40 +508,38 @@ static void **l1_array(struct heap *h, unsigned size)
     return array;
 }
 
-/* L1 starts small and doubles each time it is too small.  Its blocks are in the new array before they are out of
- * the old one: a child that is forked in between by a signal handler finds them in one of the two. */
+/* L1 starts small and doubles each time it is too small.  A child that is forked in between by a signal handler may find
+ * it empty, what was in it lost, or without room: then it begins it anew. */
 static bool l1_grow(struct bin *b, unsigned bin)
 {
     struct heap *h = heap_of_owner((uintptr_t)b);
-    uint64_t most = bin_info[bin].fast_cache, had = b->l1_cap, cap = had ? 2 * had : L1_START;
-    cell *old = b->l1;
+    unsigned most = bin_info[bin].fast_cache, had = stack_room(&b->l1), room = had ? 2 * had : L1_START;
+    unsigned n = had ? stack_count(&b->l1) : 0;
+    cell *old = b->l1.base;
 
     if (had == most)
         return false;
-    if (cap > most)
-        cap = most;
+    if (room > most)
+        room = most;
     h->cold.hot_bins |= (uint64_t)1 << bin;
-    void **array = l1_array(h, l1_size(cap));
-    for (uint64_t i = 0; i < b->l1_n; i++)
+    if (!had)
+        l0_open(h, bin);
+    void **array = l1_array(h, l1_size(room));
+    for (unsigned i = 0; i < n; i++)
         array[i] = old[i];
-    atomic_signal_fence(memory_order_seq_cst);
-    b->l1 = array;
-    b->l1_cap = cap;
+    stack_end(&b->l1);
+    stack_begin(&b->l1, array, n);
+    b->l1.end = array + room;
     if (had) {
         *old = h->cold.l1_free[l1_size(had)];
         h->cold.l1_free[l1_size(had)] = (void **)old;
-    } else {
-        l0_open(h, bin);
     }
     return true;
 }
 
 bool l1_keep(struct bin *b, unsigned bin, void *p)
 {
-    if (b->l1_n == b->l1_cap && !l1_grow(b, bin))
-        return false;
-    push(b->l1, &b->l1_n, p);
-    return true;
+    return stack_push(&b->l1, p) || (l1_grow(b, bin) && stack_push(&b->l1, p));
 }
 
 /* ---- the slow exits: the heap they are called with may be one that a child gives up ---- */
@@ -546,13 +557,13 @@ void heap_overflow(void *p, struct heap *h, struct bin *b)
     heap_enter(h);
     unsigned bin = bin_index(h, b);
     COUNT(row_of(b)->slow_frees, 1);
-    if (b->l1_cap && b->l0_n < h->cold.bin[bin].l0_room) {      /* leftover mode; not at the first use */
-        push(b->l0, &b->l0_n, p);
+    if (b->l1.base && stack_count(&b->l0) < h->cold.bin[bin].l0_room) {     /* leftover mode; not at the first use */
+        *b->l0.top = p;
+        b->l0.top++;
         COUNT(row_of(b)->l0_leftover, 1);
-    } else {
-        if (b->l1_n == b->l1_cap && !l1_grow(b, bin))
-            l1_make_room(h, bin);
-        push(b->l1, &b->l1_n, p);
+    } else if (!l1_keep(b, bin, p)) {
+        l1_make_room(h, bin);
+        stack_push(&b->l1, p);
     }
     if (--h->hot.countdown <= 0)
         heap_tick(h);
@@ -575,24 +586,24 @@ static unsigned l1_fill(struct heap *h, unsigned bin)
     struct bin *b = &h->hot.bin[bin];
     struct bin_cold *c = &h->cold.bin[bin];
 
-    if (b->l1_cap == 0)
+    if (!stack_room(&b->l1))
         l1_grow(b, bin);
-    unsigned want = c->refill < b->l1_cap ? c->refill : (unsigned)b->l1_cap;
+    unsigned room = stack_room(&b->l1), want = c->refill < room ? c->refill : room;
     if (c->sll)
-        return sll_take(h, bin, b->l1, h->cold.knobs.inline_sll ? 1 : want);
+        return sll_take(h, bin, b->l1.base, h->cold.knobs.inline_sll ? 1 : want);
     if (queue_is_due(h)) {
         queue_drain(h);
-        if (b->l1_n)
-            return (unsigned)b->l1_n;
+        if (stack_count(&b->l1))
+            return stack_count(&b->l1);
     }
     if (want > h->cold.fill[bin])
         want = h->cold.fill[bin];
     if (want < c->refill) {
-        if (want == b->l1_cap)
+        if (want == room)
             l1_grow(b, bin);
         h->cold.fill[bin] = (uint16_t)(want + want / 8);
     }
-    return slabs_take(h, bin, b->l1, want);
+    return slabs_take(h, bin, b->l1.base, want);
 }
 
 /* The block for malloc, and more in L1. */
@@ -605,8 +616,8 @@ static void *refill(struct heap *h, unsigned bin)
 
     if (!got)
         return NULL;
-    p = b->l1[--got];
-    b->l1_n = got;
+    p = b->l1.base[--got];
+    b->l1.top = b->l1.base + got;
     COUNT(h->slot.row[bin].slow_allocs, 1);
     COUNT(h->slot.thread.refills, 1);
     uint64_t ns = os_now_ns() - start;

@@ -234,5 +234,5 @@ void front_inherited(uint64_t *inherited)
         return;
     uint64_t bins = h->cold.hot_bins | h->cold.sll_bins;
     for (unsigned bin; next_bin(&bins, &bin);)
-        inherited[bin] -= h->hot.bin[bin].l0_n + h->hot.bin[bin].l1_n + h->cold.bin[bin].sll_n;
+        inherited[bin] -= stack_count(&h->hot.bin[bin].l0) + stack_count(&h->hot.bin[bin].l1) + h->cold.bin[bin].sll_n;
 }

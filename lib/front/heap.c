@@ -17,6 +17,7 @@ _Static_assert(offsetof(struct heap, slot) == 64 * KIB && offsetof(struct heap, 
 _Alignas(2 * hak_cacheline) struct heap_none heap_none;
 hak_tls struct heap *heap_self = (struct heap *)&heap_none;
 hak_tls uint8_t heap_past_end;
+uint16_t heap_size_at[sizeof(struct heap_hot) / hak_cacheline];
 static hak_tls uint8_t heap_frees;          /* by this thread while it had no heap */
 
 static void nothing(void) {}
@@ -51,6 +52,8 @@ static struct hak_slot_full *slot_of_self(void)
 void front_init(void)
 {
     sizes_init();
+    for (unsigned bin = 0; bin < HAK_BINS; bin++)
+        heap_size_at[offsetof(struct heap_hot, bin[bin]) / hak_cacheline] = (uint16_t)bin_info[bin].size;
     hak_my_slot_hook = slot_of_self;
     char *page = os_map(os_page, os_page);
     if (page && os_wipe_on_fork(page, os_page)) {

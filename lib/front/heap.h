@@ -42,7 +42,7 @@
 #include "lib/core/superslab.h"
 
 #define HEAP_ALIGN   (256 * KIB)
-#define L0_CAP       51                     /* what fits in a struct bin */
+#define L0_CAP       50                     /* what fits in a struct bin */
 #define TICK_FREES   HAK_TICK_FREES         /* most frees between two ticks, whatever the knobs say */
 #define BATCH_BITS   4
 #define BATCHES      (1 << BATCH_BITS)
@@ -51,15 +51,24 @@
 #define BATCH_BYTES  (64 * KIB)
 #define LARGE_KEPT   8                      /* most that large.cache may say */
 
-/* Said to alias anything, so that the count after a push is one add to memory, and comes after it: a
- * fork in a signal handler between the two leaves a block that is nowhere, not one that is stale. */
+/* Said to alias anything, so that a block is in its place before the cache says so: a fork in a signal handler between
+ * the two leaves a block that is nowhere, not one that is stale. */
 typedef void *cell __attribute__((may_alias));
 
+/* A cache: the blocks between `base` and `top`.  All zero: not used yet; then, as in each state that a handler or a child
+ * may find it in, `top` is at most `base` where there is no block, and not below `end` where there is no room.
+ *
+ * By pointers, since the hot paths load what they have just stored again and again, the block from its cell and `top`
+ * itself.  Processors guess which store such a load will find before either address is known, which cuts the way from one
+ * call to the next; those of Intel only where both addresses are a register and a constant, and where the store is not
+ * one that loads, too (an add to memory). */
+struct stack {
+    cell *top, *end, *base;
+};
+
 struct bin {
-    uint64_t l0_n, l0_cap;                  /* TinyHeapV2; l0_cap 0: masked off, leftover mode, or not used yet */
-    uint64_t l1_n, l1_cap;                  /* FastCache; the capacity grows with use, from 0 */
-    cell *l1;
-    cell l0[L0_CAP];
+    struct stack l0, l1;                    /* TinyHeapV2; FastCache, whose cells are elsewhere */
+    cell l0_cells[L0_CAP];
 };
 
 /* Users' large buffers begin where a page does.  A load there waits for what they have just stored, since the
@@ -201,6 +210,39 @@ hak_inline unsigned bin_index(const struct heap *h, const struct bin *b)
     return (unsigned)(b - h->hot.bin);
 }
 
+hak_inline unsigned stack_count(const struct stack *s)
+{
+    return s->top > s->base ? (unsigned)(s->top - s->base) : 0;
+}
+
+hak_inline unsigned stack_room(const struct stack *s)           /* for how many in all */
+{
+    return s->end > s->base ? (unsigned)(s->end - s->base) : 0;
+}
+
+hak_inline bool stack_pop(struct stack *s, void **p, uint64_t *count)
+{
+    cell *top = s->top;
+
+    if (top <= s->base)
+        return false;
+    s->top = --top;
+    COUNT(*count, 1);                                           /* before the block takes the register */
+    *p = *top;
+    return true;
+}
+
+hak_inline bool stack_push(struct stack *s, void *p)
+{
+    cell *top = s->top;
+
+    if (top >= s->end)
+        return false;
+    *top = p;
+    s->top = top + 1;
+    return true;
+}
+
 hak_inline struct hak_row *row_of(struct bin *b)
 {
     return (struct hak_row *)((char *)b + ROW_DISTANCE);
@@ -217,6 +259,21 @@ hak_inline unsigned bin_of_owner(uintptr_t owner)
     return bin_index(heap_of_owner(owner), (struct bin *)owner);
 }
 
+/* The bin of h that is to h what the owner's is to the owner. */
+hak_inline struct bin *bin_like(struct heap *h, uintptr_t owner)
+{
+    return (struct bin *)((char *)h + owner % HEAP_ALIGN);
+}
+
+/* The same as bin_info[bin_of_owner(owner)].size without that multiplication: by the cache line in which the bin begins.
+ * Programs that ask for the size of every block exist (redis). */
+hak_inline size_t size_of_owner(uintptr_t owner)
+{
+    extern uint16_t heap_size_at[sizeof(struct heap_hot) / hak_cacheline];
+
+    return heap_size_at[owner % HEAP_ALIGN / hak_cacheline];
+}
+
 /* The slow exits of the hot paths, each with its own name.  The tick is said to be cold, so that the compiler puts the
  * jumps to it out of free's way. */
 void *heap_refill(size_t n, struct heap *h);                        /* both caches are empty */
@@ -226,28 +283,12 @@ void heap_free_other(void *p, struct heap *h);                      /* not this 
 hak_cold void heap_tick(struct heap *h);                            /* the countdown has ended */
 void *heap_alloc_large(size_t n, size_t align, bool *zero);         /* above MID_MAX */
 
-/* malloc. Budget, tiny, from L0: 13 instructions, 6 loads, 2 stores (count, counter); from L1 four more.  The
+/* malloc. Budget, tiny, from L0: 14 instructions, 7 loads, 2 stores (top, counter); from L1 three more.  The
  * way through L1 lies in one cache line, else a batch takes 5 % longer.  tests/hot_path.sh holds the compiled
  * library to it. */
 hak_inline bool bin_pop(struct bin *b, void **p)
 {
-    uint64_t k = b->l0_n - 1;
-
-    if (often((int64_t)k >= 0)) {
-        hak_opaque(k);
-        b->l0_n = k;
-        COUNT(row_of(b)->l0_hits, 1);
-        *p = b->l0[k];
-        return true;
-    }
-    k = b->l1_n - 1;
-    if (likely((int64_t)k >= 0)) {
-        b->l1_n = k;
-        COUNT(row_of(b)->l1_hits, 1);
-        *p = b->l1[k];
-        return true;
-    }
-    return false;
+    return often(stack_pop(&b->l0, p, &row_of(b)->l0_hits)) || likely(stack_pop(&b->l1, p, &row_of(b)->l1_hits));
 }
 
 hak_inline void *heap_alloc(size_t n)
@@ -275,7 +316,7 @@ hak_inline void *heap_alloc_bin(size_t n, unsigned bin)
     return likely(bin_pop(&h->hot.bin[bin], &p)) ? p : heap_refill_bin(n, bin, h);
 }
 
-/* free. Budget, tiny, to L0: 25 instructions, 9 loads, 4 stores (block, count, counter, countdown).  Two
+/* free. Budget, tiny, to L0: 25 instructions, 8 loads, 4 stores (block, top, counter, countdown).  Two
  * rare events have a test each: "not mine", which is also large, huge, NULL and foreign, and the
  * countdown, which each of the two ways has at its own end: a jump to it costs a batch 5 %. */
 hak_inline void heap_free(void *p)
@@ -287,22 +328,16 @@ hak_inline void heap_free(void *p)
         heap_free_other(p, h);
         return;
     }
-    uint64_t k = b->l0_n;
-    if (likely(k < b->l0_cap)) {
-        *(cell *)((char *)b + offsetof(struct bin, l0) + k * sizeof p) = p;
-        b->l0_n++;
+    if (likely(stack_push(&b->l0, p))) {
         COUNT(row_of(b)->l0_pushes, 1);
         if (unlikely(--h->hot.countdown == 0))
             heap_tick(h);
         return;
     }
-    k = b->l1_n;
-    if (unlikely(k >= b->l1_cap)) {
+    if (unlikely(!stack_push(&b->l1, p))) {
         heap_overflow(p, h, b);
         return;
     }
-    b->l1[k] = p;
-    b->l1_n++;
     COUNT(row_of(b)->l1_pushes, 1);
     if (unlikely(--h->hot.countdown == 0))
         heap_tick(h);
@@ -315,7 +350,13 @@ void heap_count(size_t counter);
 void *heap_no_memory(void);
 
 /* What a block can hold; 0: p is no block in use. */
-size_t heap_usable(const void *p);
+size_t heap_usable_large(const void *p);                            /* without a bin, or no block */
+hak_inline size_t heap_usable(const void *p)
+{
+    uintptr_t owner = address_owner((uintptr_t)p);
+
+    return likely(owner) ? size_of_owner(owner) : heap_usable_large(p);
+}
 
 /* Makes a large or huge block n bytes long without copying; NULL: it can't, the block is as it was. */
 void *heap_resize_large(void *p, size_t n);

@@ -257,12 +257,8 @@ void large_free(struct heap *h, void *p)
         heap_tick(h);
 }
 
-size_t heap_usable(const void *p)
+size_t heap_usable_large(const void *p)
 {
-    uintptr_t owner = address_owner((uintptr_t)p);
-
-    if (likely(owner))
-        return bin_info[bin_of_owner(owner)].size;
     struct superslab *ss = superslab_of(p);
     if (!ss)
         return huge_bytes(p);

@@ -241,7 +241,7 @@ static void batch_add(struct heap *h, uintptr_t owner, void *p)
     parcel->block[parcel->n] = p;
     atomic_signal_fence(memory_order_release);
     parcel->n++;
-    t->bytes += bin_info[bin_of_owner(owner)].size;
+    t->bytes += size_of_owner(owner);
     if (unlikely(parcel->n == BATCH_BLOCKS || t->bytes >= BATCH_BYTES))
         batch_flush(h, t, false);
 }

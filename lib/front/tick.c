@@ -82,7 +82,7 @@ void heap_give_back_caches(struct heap *h, bool to_heir)
     uint64_t bins = h->cold.hot_bins;
     for (unsigned bin; next_bin(&bins, &bin);) {
         l0_flush(h, bin);
-        l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
+        l1_trim(h, bin, stack_count(&h->hot.bin[bin].l1));
     }
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
         to_heir ? empties_leave(h, bin) : empties_trim(h, bin, 0);
@@ -208,7 +208,7 @@ static void idle_l0(struct heap *h, unsigned bin)
 {
     const struct hak_row *r = &h->slot.row[bin];
     struct bin_cold *c = &h->cold.bin[bin];
-    uint64_t n = h->hot.bin[bin].l0_n, calls;
+    uint64_t n = stack_count(&h->hot.bin[bin].l0), calls;
 
     if (n && n == c->l0_seen) {
         calls = r->l0_hits + r->l0_pushes + r->l0_leftover;
@@ -223,11 +223,11 @@ static void idle_l0(struct heap *h, unsigned bin)
 static void idle_l1(struct heap *h, unsigned bin)
 {
     struct bin_cold *c = &h->cold.bin[bin];
-    unsigned n = h->hot.bin[bin].l1_n;
+    unsigned n = stack_count(&h->hot.bin[bin].l1);
 
     if (n && n == c->l1_seen)
         l1_trim(h, bin, (n + 1) / 2);
-    c->l1_seen = (uint16_t)h->hot.bin[bin].l1_n;
+    c->l1_seen = (uint16_t)stack_count(&h->hot.bin[bin].l1);
 }
 
 static void idle_trim(struct heap *h)

@@ -24,8 +24,8 @@ static void walk_bin(struct heap *h, unsigned bin)
 
     w->batch = w->queue = 0;
     w->used = used_in(h->cold.bin[bin].avail) + used_in(h->cold.bin[bin].full);
-    w->l0 = h->hot.bin[bin].l0_n;
-    w->l1 = h->hot.bin[bin].l1_n;
+    w->l0 = stack_count(&h->hot.bin[bin].l0);
+    w->l1 = stack_count(&h->hot.bin[bin].l1);
     w->sll = h->cold.bin[bin].sll_n;
     w->l0_law = r->l0_pushes + r->l0_leftover - r->l0_hits - r->l0_flushed;
     w->cached_law = r->refilled + r->l0_pushes + r->l1_pushes + r->slow_frees - r->l0_hits - r->l1_hits -

@@ -256,7 +256,7 @@ static void test_empty(void)
         drop(--blocks);
     heap_enter(h);
     l0_flush(h, bin);
-    l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
+    l1_trim(h, bin, stack_count(&h->hot.bin[bin].l1));
     heap_leave(h);
     is(h->cold.bin[bin].empties, 1, "a run that is empty is kept");
     decays(SLAB_STILL - 1);

@@ -26,7 +26,7 @@ static void apply_table(unsigned i)
     heap_look(h);
 }
 
-static uint64_t l0_cap_by(unsigned i, unsigned bin)
+static unsigned l0_cap_by(unsigned i, unsigned bin)
 {
     const unsigned most = bin_info[bin].fast_cache;
 
@@ -44,16 +44,16 @@ static void test_first_use(void)
         p = heap_alloc(bin_info[i].size);
         must(h->cold.hot_bins == (2u << i) - 1 && unused_is_zero());
         for (unsigned bin = 0; bin <= i; bin++)
-            must(h->hot.bin[bin].l1_cap > 0 && h->hot.bin[bin].l0_cap == l0_cap_by(i, bin));
+            must(stack_room(&h->hot.bin[bin].l1) > 0 && stack_room(&h->hot.bin[bin].l0) == l0_cap_by(i, bin));
         heap_free(p);
     }
     is(faults_taken(), 0, "a bin that is not used is all zero, and as the knobs say when it is first used");
 
     struct bin *b = &h->hot.bin[TABLES];
     apply_table(0);
-    must(slabs_take(h, TABLES, &p, 1) == 1 && b->l1_cap == 0);
+    must(slabs_take(h, TABLES, &p, 1) == 1 && !b->l1.base);
     heap_free(p);
-    must(b->l1_n == 1 && b->l0_n == 0 && b->l0_cap == l0_cap_by(0, TABLES));
+    must(stack_count(&b->l1) == 1 && stack_count(&b->l0) == 0 && stack_room(&b->l0) == l0_cap_by(0, TABLES));
 #ifndef HAK_NO_STATS
     must(row_of(b)->slow_frees == 1 && row_of(b)->l0_leftover == 0);
 #endif
@@ -112,7 +112,7 @@ static uint64_t sum_of_hot(void)
     uint64_t sum = h->cold.hot_bins;
 
     for (unsigned bin = 0; bin < HAK_BINS; bin++)
-        sum = 31 * sum + 7 * h->hot.bin[bin].l0_n + 3 * h->hot.bin[bin].l1_n + h->hot.bin[bin].l1_cap;
+        sum = 31 * sum + 7 * stack_count(&h->hot.bin[bin].l0) + 3 * stack_count(&h->hot.bin[bin].l1) + stack_room(&h->hot.bin[bin].l1);
     return sum;
 }
 
@@ -190,7 +190,7 @@ static uint64_t in_use(unsigned bin)
         n += s->used;
     for (const struct slab *s = c->full; s; s = s->next)
         n += s->used;
-    return n - h->hot.bin[bin].l0_n - h->hot.bin[bin].l1_n - c->sll_n;
+    return n - stack_count(&h->hot.bin[bin].l0) - stack_count(&h->hot.bin[bin].l1) - c->sll_n;
 }
 
 static void test_handlers_of_others(void)
@@ -211,7 +211,7 @@ static void test_handlers_of_others(void)
     before[bin_of_mid(3000)]++;
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         must(in_use(bin) == before[bin]);
-        for (uint64_t cap = L1_START; h->hot.bin[bin].l1_cap > 0 && cap < 2 * h->hot.bin[bin].l1_cap; cap *= 2)
+        for (uint64_t cap = L1_START; stack_room(&h->hot.bin[bin].l1) > 0 && cap < 2 * stack_room(&h->hot.bin[bin].l1); cap *= 2)
             words += cap;
     }
     must(h->cold.l1_used <= words);
@@ -242,8 +242,8 @@ static void test_inherited(void)
         p[i] = heap_alloc(1000);
     while (live > 0 && h->cold.bin[bin].sll_n == 0)
         heap_free(p[--live]);
-    must(h->cold.bin[bin].sll_n > 0 && b->l1_n > 0);
-    uint64_t lost = b->l0_n + b->l1_n;
+    must(h->cold.bin[bin].sll_n > 0 && stack_count(&b->l1) > 0);
+    uint64_t lost = stack_count(&b->l0) + stack_count(&b->l1);
     for (unsigned i = 0; i < 2; i++) {
         pid_t pid = start[i]();
         if (pid == 0) {
@@ -274,10 +274,10 @@ static void *refills(void *arg)
     of_thread = heap_mine();
     b = &of_thread->hot.bin[bin];
     for (unsigned i = 0; i < REFILLS; i++) {
-        while (b->l0_n || b->l1_n)
+        while (stack_count(&b->l0) || stack_count(&b->l1))
             p[n++] = heap_alloc(64);
         p[n++] = heap_alloc(64);
-        brought[i] = (unsigned)b->l1_n + 1;
+        brought[i] = stack_count(&b->l1) + 1;
     }
     while (n > 0)
         heap_free(p[--n]);

@@ -34,10 +34,10 @@ static unsigned foreign_in_caches(const struct heap *h, unsigned bin)
     const struct bin *b = &h->hot.bin[bin];
     unsigned n = 0;
 
-    for (uint64_t i = 0; i < b->l0_n; i++)
-        n += heap_of_owner(address_owner((uintptr_t)b->l0[i])) != h;
-    for (uint64_t i = 0; i < b->l1_n; i++)
-        n += heap_of_owner(address_owner((uintptr_t)b->l1[i])) != h;
+    for (uint64_t i = 0; i < stack_count(&b->l0); i++)
+        n += heap_of_owner(address_owner((uintptr_t)b->l0_cells[i])) != h;
+    for (uint64_t i = 0; i < stack_count(&b->l1); i++)
+        n += heap_of_owner(address_owner((uintptr_t)b->l1.base[i])) != h;
     return n;
 }
 
@@ -85,7 +85,7 @@ static void flush_caches(struct heap *h, unsigned bin)
 {
     heap_enter(h);
     l0_flush(h, bin);
-    l1_trim(h, bin, (unsigned)h->hot.bin[bin].l1_n);
+    l1_trim(h, bin, stack_count(&h->hot.bin[bin].l1));
     heap_leave(h);
 }
 
@@ -99,7 +99,7 @@ static void test_idle(void)
 
     heap_purge();
     struct bin *b = &owner->hot.bin[bin];
-    while (all < 400 || owner->cold.bin[bin].avail || b->l0_n + b->l1_n > 0)
+    while (all < 400 || owner->cold.bin[bin].avail || stack_count(&b->l0) + stack_count(&b->l1) > 0)
         mine[all++] = alloc(KIB);
     for (n = 0; n < all; n++)
         if (n % 3)                                      /* more than a quarter of each slab stays in use */
@@ -140,7 +140,7 @@ static void test_idle(void)
 #ifndef HAK_NO_STATS
     is(passed_on, foreign, "and counted");
 #endif
-    lost = other->hot.bin[bin].l0_n + other->hot.bin[bin].l1_n;
+    lost = stack_count(&other->hot.bin[bin].l0) + stack_count(&other->hot.bin[bin].l1);
     is_str(in_child(passes_one_on_and_forks), "exit 0", "a child inherits it as free, and counts it once");
 
     /* At work again: blocks from its caches are its own, and what it frees finds its way. */

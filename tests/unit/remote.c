@@ -145,7 +145,8 @@ static void test_many_owners(void)
 static void *has_l0(void *arg)
 {
     heap_free(heap_alloc(64));
-    intptr_t caps = (intptr_t)heap_self->hot.bin[bin_of_tiny(64)].l0_cap;
+    const struct bin *b = &heap_self->hot.bin[bin_of_tiny(64)];
+    intptr_t caps = stack_room(&b->l0);
     end_of_thread();
     (void)arg;
     return (void *)caps;

@@ -79,12 +79,12 @@ static void put_by_l1(unsigned bin)
     struct bin *b = &h->hot.bin[bin];
     unsigned most = (unsigned)(rnd(&seed) % bin_info[bin].fast_cache) % 300, n = 0;
 
-    b->l1 = h->cold.l1;                                 /* no bin of this heap has an L1 */
+    b->l1.base = h->cold.l1;                            /* no bin of this heap has an L1 */
     for (; n < most && n_out > 0; n++)
-        b->l1[n] = pick();
-    b->l1_n = n;
+        b->l1.base[n] = pick();
+    b->l1.top = b->l1.base + n;
     l1_trim(h, bin, n);
-    must(b->l1_n == 0);
+    must(b->l1.top == b->l1.base);
     memset(b, 0, sizeof *b);                            /* not used, as before */
 }
 
@@ -197,12 +197,19 @@ static void test_misuse(void)
     }
 }
 
+/* For the next cell of a bin's L1. */
+static void *number(const struct bin *b, unsigned bin)
+{
+    return (void *)(uintptr_t)(stack_count(&b->l1) << 8 | bin);
+}
+
 /* Every bin grows its L1 to the most, in between the others: each has its own array at any time, and those that
  * were outgrown are used again.  The blocks are numbers here. */
 static void test_l1_arrays(void)
 {
     uint64_t left = 0;
     unsigned alone = 0;
+    void *p;
 
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         left += bin_info[bin].fast_cache;
@@ -213,15 +220,15 @@ static void test_l1_arrays(void)
     while (left > 0) {
         unsigned bin = (unsigned)(rnd(&seed) % HAK_BINS);
         struct bin *b = &h->hot.bin[bin];
-        for (unsigned n = (unsigned)(rnd(&seed) % 64); n > 0 && l1_keep(b, bin, (void *)(b->l1_n << 8 | bin)); n--)
+        for (uint64_t n = rnd(&seed) % 64; n > 0 && l1_keep(b, bin, number(b, bin)); n--)
             left--;
-        must(b->l1_n <= b->l1_cap && b->l1_cap <= bin_info[bin].fast_cache);
+        must(stack_count(&b->l1) <= stack_room(&b->l1) && stack_room(&b->l1) <= bin_info[bin].fast_cache);
     }
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         struct bin *b = &h->hot.bin[bin];
-        must(b->l1_n == bin_info[bin].fast_cache && !l1_keep(b, bin, NULL));
-        for (; b->l1_n > 0; b->l1_n--)
-            must(b->l1[b->l1_n - 1] == (void *)((b->l1_n - 1) << 8 | bin));
+        must(stack_count(&b->l1) == bin_info[bin].fast_cache && !l1_keep(b, bin, NULL));
+        while (stack_pop(&b->l1, &p, &row_of(b)->l1_hits))
+            must(p == number(b, bin));
     }
     is(faults_taken(), 0, "every bin fills its FastCache to the most, and finds in it what it put there");
     ok(alone <= 2 * L1_BLOCKS, "there is room for the arrays, were none of them used again,");
