@@ -53,7 +53,7 @@ order pairs 0 16 5000
 start_trial $mask=0x2,0x4 --period 0.05 --rounds 3
 wait_until grep -sq idle "$tmp/err"
 is "$(cat "$tmp/err")" "$idle" 'a change is pending: it is waited for'
-echo 'pairs 0 16 200000000' >&"$to_puppet"
+echo 'pairs 0 16 600000000' >&"$to_puppet"
 wait $trial
 like "$?|$(cat "$tmp/out")" "^0\|$mask: 3 rounds of .*; 0x10 is back" 'the trial is held'
 read -r -t 120 answer <&"$from_puppet"
