@@ -32,6 +32,21 @@ static size_t keep(const struct shm_target *target, struct shm_proc *list, size_
     return kept;
 }
 
+static bool runs_library(int pid)
+{
+    char path[32], *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && !found && getline(&line, &room, maps) > 0)
+        found = strstr(line, "/libhakmem.so");
+    free(line);
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
 static int none(const struct shm_target *target, bool dead, struct shm_error *err)
 {
     if (target->pid && dead)
@@ -41,6 +56,9 @@ static int none(const struct shm_target *target, bool dead, struct shm_error *er
         return shm_fail(err, SHM_EGONE, "no such process");
     if (target->pid && target->comm)
         return shm_fail(err, SHM_EGONE, "not a process named '%s' under libhakmem", target->comm);
+    if (target->pid && runs_library(target->pid))
+        return shm_fail(err, SHM_EGONE, "under libhakmem, but without a segment: HAKMEM_EXPORT is 0, "
+                        "or HAKMEM_VERBOSE=1 says why at its start");
     if (target->pid)
         return shm_fail(err, SHM_EGONE, "not under libhakmem; start it with "
                         "'hakctl run -- COMMAND'");

@@ -136,6 +136,9 @@ wait $gone
 fails 3 $gone 'no such process' stats -p $gone
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" stats -p $$
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ set $mask=1
+LD_PRELOAD=$HAK_BUILD/.libs/libhakmem.so HAKMEM_EXPORT=0 in_background sleep 1000
+wait_until grep -q libhakmem "/proc/$!/maps"
+fails 3 $! 'under libhakmem, but without a segment: HAKMEM_EXPORT is 0, or HAKMEM_VERBOSE=1 says why at its start' stats -p $!
 fails 3 $gone 'no such process' ps -p $gone
 fails 3 $$ "not under libhakmem; start it with 'hakctl run -- COMMAND'" -p $$ ps
 fails 3 - "no process named 'fix*' under libhakmem; start one with 'hakctl run -- COMMAND'" ps -c 'fix*'
