@@ -3,7 +3,7 @@
  * A heap serves one thread at a time and is never unmapped: the next thread takes over, whole, what
  * an ended one left, slabs, counters and all.
  *
- *   0        hot     a head, then a struct bin (L0 and the counts of L1) for every bin
+ *   0        hot     a head, then a struct bin (L0, and the head of L1) for every bin
  *   24 KiB   offsets from a request to its bin
  *   64 KiB   slot    the thread's counters: a shared page of the segment, or private memory
  *   128 KiB  cold    lists of slabs, SLLs, remote batches, the arrays of L1
