@@ -111,8 +111,8 @@ static uint64_t sum_of_hot(void)
 {
     uint64_t sum = h->cold.hot_bins;
 
-    for (unsigned bin = 0; bin < HAK_BINS; bin++)
-        sum = 31 * sum + 7 * stack_count(&h->hot.bin[bin].l0) + 3 * stack_count(&h->hot.bin[bin].l1) + stack_room(&h->hot.bin[bin].l1);
+    for (const struct bin *b = h->hot.bin; b < h->hot.bin + HAK_BINS; b++)
+        sum = 31 * sum + 7 * stack_count(&b->l0) + 3 * stack_count(&b->l1) + stack_room(&b->l1);
     return sum;
 }
 
@@ -211,7 +211,8 @@ static void test_handlers_of_others(void)
     before[bin_of_mid(3000)]++;
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {
         must(in_use(bin) == before[bin]);
-        for (uint64_t cap = L1_START; stack_room(&h->hot.bin[bin].l1) > 0 && cap < 2 * stack_room(&h->hot.bin[bin].l1); cap *= 2)
+        const unsigned room = stack_room(&h->hot.bin[bin].l1);
+        for (unsigned cap = L1_START; room > 0 && cap < 2 * room; cap *= 2)
             words += cap;
     }
     must(h->cold.l1_used <= words);
