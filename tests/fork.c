@@ -470,7 +470,8 @@ static int child_counts(uint64_t live_in_parent)
         return 4;
     for (int i = 0; i < 10000; i++)                     /* ticks: what was on its way comes home */
         free(malloc(64));
-    return total(&s, "remote_drained") == 0 ? 0 : 5;
+    /* Its caches may hold blocks of a slab that another thread of the parent has taken over: these it frees remotely. */
+    return total(&s, "remote_drained") <= total(&s, "remote_frees") ? 0 : 5;
 }
 
 static void *of_other[300];
