@@ -64,23 +64,41 @@ hak_inline bool address_possible(uintptr_t a)
 #define ADDRESS_ROOT(i) (*(const uintptr_t *)(const void *)&address_table.root[i])
 #endif
 
-/* The same as address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], or ->slab[...], by where that array of `none`
- * is in the table, in the form that compiles to the fewest instructions. */
-hak_inline uintptr_t address_word(size_t array, uintptr_t a)
+/* Where the words of a slab are: the same as &address_leaf_of(a)->owner[(a >> SLAB_SHIFT) % LEAF_SLABS], or ->slab[...],
+ * by where that array of `none` is in the table, in the form that compiles to the fewest instructions. */
+struct address_at {
+    uintptr_t leaf;
+    size_t slab;
+};
+
+hak_inline struct address_at address_at(uintptr_t a)            /* a < 2^ADDRESS_BITS */
 {
-    size_t slab = (uint32_t)a >> SLAB_SHIFT;
-    hak_opaque(slab);
-    uintptr_t leaf = (uintptr_t)&address_table;
-    leaf += ADDRESS_ROOT(a >> LEAF_SHIFT);
-    hak_opaque(leaf);
-    return atomic_load_explicit((_Atomic uintptr_t *)(leaf + array) + slab, memory_order_relaxed);
+    struct address_at at = { (uintptr_t)&address_table, (uint32_t)a >> SLAB_SHIFT };
+
+    hak_opaque(at.slab);
+    at.leaf += ADDRESS_ROOT(a >> LEAF_SHIFT);
+    hak_opaque(at.leaf);
+    return at;
+}
+
+hak_inline uintptr_t address_word(struct address_at at, size_t array)
+{
+    return atomic_load_explicit((_Atomic uintptr_t *)(at.leaf + array) + at.slab, memory_order_relaxed);
+}
+
+hak_inline uintptr_t address_owner_at(struct address_at at)
+{
+    return address_word(at, offsetof(struct address_table, none.owner));
+}
+
+hak_inline uintptr_t address_slab_at(struct address_at at)
+{
+    return address_word(at, offsetof(struct address_table, none.slab));
 }
 
 hak_inline uintptr_t address_owner(uintptr_t a)
 {
-    if (unlikely(!address_possible(a)))
-        return 0;
-    return address_word(offsetof(struct address_table, none.owner), a);
+    return likely(address_possible(a)) ? address_owner_at(address_at(a)) : 0;
 }
 
 hak_inline uintptr_t address_unit_possible(uintptr_t a)         /* a < 2^ADDRESS_BITS */
@@ -122,7 +140,7 @@ hak_inline void address_set_slab(uintptr_t a, unsigned slabs, uintptr_t slab)
 
 hak_inline uintptr_t address_slab(uintptr_t a)                  /* a < 2^ADDRESS_BITS */
 {
-    return address_word(offsetof(struct address_table, none.slab), a);
+    return address_slab_at(address_at(a));
 }
 
 #endif

@@ -151,7 +151,6 @@ static struct slab *hand_out(struct superslab *ss, unsigned first, unsigned row,
     slab->clean = was_dirty == 0;
     if (row < HAK_BINS)
         cut(ss, slab, &bin_info[row]);
-    atomic_store_explicit(&slab->owner, NULL, memory_order_relaxed);
     slab->kind = row < HAK_BINS ? SLAB_BIN : SLAB_LARGE;
     cells_fill(ss, first, run, HAK_CELL_BIN + row + (row < HAK_BINS ? 0 : 255 << 8));
     return slab;

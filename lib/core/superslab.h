@@ -12,7 +12,7 @@
  * A bit of free_map moves 1 -> 0 and back by compare-exchange of the whole map: whoever takes it to 0 owns
  * the slab, and nobody else takes it back to 1.  Everything in struct slab belongs to the owner of the slab:
  *
- *   run of a bin   the heap in `owner`: only who holds that touches map, used, carved, links
+ *   run of a bin   the heap of its owner word: only who holds that touches map, used, carved, links
  *   large          nobody: the block's user, who is the only one to name it, frees it
  *   kept           the heap that keeps it for its next large block (lib/front/large.c); its free_map bit stays 0
  *   free           whoever wins the free_map bit
@@ -48,9 +48,9 @@ enum slab_list { ON_NONE, ON_AVAIL, ON_FULL };
  * For an offset in a run (k + 1) * e < 2^16 * 2^16 < magic, so that the upper half is k, and the lower half is below
  * magic if and only if r = 0; the upper half of any other offset is no block of the run. */
 struct slab {
+    _Alignas(hak_cacheline)
     char *base;                         /* first byte of the run */
     uint64_t *map;                      /* bit i: block i was given back; from `carved` on all 0 */
-    struct heap *_Atomic owner;         /* whose; NULL for large and free */
     struct slab *next, *prev;           /* in one of the owner's lists */
     uint64_t magic;                     /* 2^64 / size, rounded up */
     uint16_t size;                      /* bytes of a block */

@@ -127,7 +127,6 @@ static struct slab *slab_for(struct heap *h, unsigned bin)
     slab = pool_take_aligned(bin, next_run(h, bin), slabs_of(size & -size));
     if (unlikely(!slab))
         return NULL;
-    atomic_store_explicit(&slab->owner, h, memory_order_relaxed);
     address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&h->hot.bin[bin]);
     atomic_signal_fence(memory_order_release);          /* a child that finds it in the list may hand out its blocks */
     h->cold.bin[bin].empties++;
@@ -229,11 +228,11 @@ hak_inline void marked(struct heap *h, struct slab *slab, unsigned m)
 /* Marks block i as given back. */
 hak_inline void mark(struct heap *h, struct slab *slab, unsigned i)
 {
-    uint64_t bit = (uint64_t)1 << (i % 64);
+    uint64_t before = slab->map[i / 64], after = before | (uint64_t)1 << (i % 64);
 
-    if (unlikely((slab->map[i / 64] & bit) != 0))
+    if (unlikely(after == before))
         twice(slab->base + i * slab->size);
-    slab->map[i / 64] |= bit;
+    slab->map[i / 64] = after;
     marked(h, slab, 1);
 }
 
@@ -259,7 +258,7 @@ hak_inline unsigned number_of(const struct slab *slab, uint64_t magic, void *p)
     __extension__ typedef unsigned __int128 wide;
     wide i = (wide)((uintptr_t)p - (uintptr_t)slab->base) * magic;
 
-    if (unlikely((uint64_t)(i >> 64) >= slab->carved || (uint64_t)i >= magic || slab->magic != magic))
+    if (unlikely((uint64_t)(i >> 64) >= slab->carved || (uint64_t)i >= magic))
         twice(p);
     hak_assert(slab->kind == SLAB_BIN);
     return (unsigned)(i >> 64);
@@ -270,17 +269,10 @@ void slabs_put(struct heap *h, struct slab *slab, void *p)
     mark(h, slab, number_of(slab, slab->magic, p));
 }
 
-static bool is_of(const struct slab *slab, const struct heap *h)
-{
-    return likely(atomic_load_explicit(&slab->owner, memory_order_relaxed) == h);
-}
-
 static __attribute__((noinline)) void put_one(struct heap *h, unsigned bin, void *p)
 {
-    struct slab *slab = slab_of(p);
-
-    if (is_of(slab, h))
-        mark(h, slab, number_of(slab, magic_of(bin_info[bin].size), p));
+    if (likely(address_owner((uintptr_t)p) == (uintptr_t)&h->hot.bin[bin]))
+        slabs_put(h, slab_of(p), p);
     else
         remote_pass_on(h, bin, p);
 }
@@ -313,14 +305,16 @@ static void put_all(struct heap *h, unsigned bin, void **blocks, unsigned n)
 {
     const ptrdiff_t size = bin_info[bin].size;
     const uint64_t magic = magic_of((unsigned)size);
+    const uintptr_t mine = (uintptr_t)&h->hot.bin[bin];
     void **last = blocks + n - 1;
 
     COUNT(h->slot.row[bin].returned, n);
     while (blocks < last) {
         char *p = *blocks;
-        struct slab *slab = slab_of(p);                 /* its SuperSlab may be unmapped: then it has no block p */
-        if (!is_of(slab, h)) {
-            put_one(h, bin, p);
+        struct address_at at = address_at((uintptr_t)p);
+        struct slab *slab = (struct slab *)address_slab_at(at);
+        if (unlikely(address_owner_at(at) != mine)) {   /* as may be if its SuperSlab is unmapped: p was freed twice */
+            remote_pass_on(h, bin, p);
             blocks++;
             continue;
         }

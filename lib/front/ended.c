@@ -94,7 +94,6 @@ static void slab_move(struct heap *from, struct heap *to, struct slab *slab)
     avail_remove(from, slab);
     COUNT(from->slot.row[bin].used_moved, -(uint64_t)slab->used);
     COUNT(to->slot.row[bin].used_moved, slab->used);
-    atomic_store_explicit(&slab->owner, to, memory_order_relaxed);
     address_set_owner((uintptr_t)slab->base, slab->run, (uintptr_t)&to->hot.bin[bin]);
     atomic_signal_fence(memory_order_release);          /* as in slab_for */
     avail_push(to, slab);

@@ -24,7 +24,6 @@ static bool list_is_sound(const struct heap *h, unsigned bin, const struct slab 
     for (const struct slab *prev = NULL; s; prev = s, s = s->next) {
         uintptr_t owner = (uintptr_t)&h->hot.bin[bin];
         if (s->list != list || s->prev != prev || s->bin != bin || !slab_is_sound(s) ||
-            atomic_load_explicit(&s->owner, memory_order_relaxed) != h ||
             address_owner((uintptr_t)s->base) != owner ||
             address_owner((uintptr_t)s->base + s->run * SLAB_SIZE - 1) != owner ||
             (s->used == s->capacity) != (list == ON_FULL))
@@ -40,7 +39,7 @@ bool heap_is_sound(const struct heap *h)
     const bool hot = h == heap_self || h->cold.ended;   /* else it is another thread's */
     const struct slab *hole = h->cold.hole_at;
 
-    if (hole && (hole->list != ON_AVAIL || atomic_load_explicit(&hole->owner, memory_order_relaxed) != h))
+    if (hole && (hole->list != ON_AVAIL || heap_of_owner(address_owner((uintptr_t)hole->base)) != h))
         return false;
 
     for (unsigned bin = 0; bin < HAK_BINS; bin++) {

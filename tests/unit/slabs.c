@@ -33,7 +33,7 @@ static void take(unsigned bin)
     for (unsigned i = 0; i < n; i++) {
         struct slab *s = slab_of(got[i]);
         size_t offset = (size_t)((char *)got[i] - s->base);
-        must(s->bin == bin && s->owner == h && s->kind == SLAB_BIN);
+        must(s->bin == bin && address_owner((uintptr_t)s->base) == (uintptr_t)&h->hot.bin[bin] && s->kind == SLAB_BIN);
         must(offset % s->size == 0 && offset / s->size < s->carved);
         must(address_owner((uintptr_t)got[i]) == (uintptr_t)&h->hot.bin[bin]);
         must(i == 0 || slab_of(got[i - 1]) != s || got[i - 1] > got[i]);
