@@ -128,9 +128,9 @@ static void leave(int status)
 
 enum { LARGE = 40000, NESTED = 3 };
 static unsigned char *nested[NESTED], *spare;
-static volatile int nests;
+static volatile enum { NONE, LARGE_BLOCKS, NEW_BINS } nests;
 
-static void nest(void)
+static void nest_large(void)
 {
     for (int i = 0; i < NESTED; i++) {
         if (i == NESTED - 1)
@@ -142,8 +142,36 @@ static void nest(void)
     nested[0] = NULL;
 }
 
+/* --- or bins that nobody has used, while another is used for the first time -------------------------------- */
+
+enum { MANY = 150 };                            /* FastCache outgrows its first array */
+static const size_t nest_bins[] = { 2100, 3100 }, new_bins[] = { 4600, 16400, 28700 };
+
+static void new_bin(void)
+{
+    static int next;
+    free(malloc(new_bins[next++]));
+}
+
+/* Each block of the bins is whole, and in use once. */
+static int are_whole(const size_t *bin, int bins)
+{
+    static size_t *p[3 * MANY];
+    int bad = 0;
+    for (int i = 0; i < bins * MANY; i++)
+        if ((p[i] = malloc(bin[i % bins])))
+            p[i][0] = p[i][bin[i % bins] / sizeof *p[i] - 1] = (size_t)i;
+    for (int i = 0; i < bins * MANY; i++)
+        bad += !p[i] || p[i][0] != (size_t)i || p[i][bin[i % bins] / sizeof *p[i] - 1] != (size_t)i;
+    for (int i = 0; i < bins * MANY; i++)
+        free(p[i]);
+    return !bad;
+}
+
 static int nested_are_whole(void)
 {
+    if (nests == NEW_BINS && !(are_whole(nest_bins, 2) && are_whole(new_bins, 3)))
+        return 0;
     for (int i = 0; i < NESTED; i++)
         if (nested[i] && (nested[i][0] != 0xB0 + i || nested[i][LARGE - 1] != 0xB0 + i))
             return 0;
@@ -175,8 +203,10 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         is_child = 1;
         bad_children = 0;
         c->uc_mcontext.gregs[REG_EFL] &= ~0x100;
-        if (nests)
-            nest();
+        if (nests == LARGE_BLOCKS)
+            nest_large();
+        if (nests == NEW_BINS && !are_whole(nest_bins, 2))
+            leave(9);
         return;
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
@@ -289,7 +319,7 @@ static void stepped(void (*fn)(void), int another)
 {
     if (another)
         run_threads(1, allocate_for_other, NULL);
-    for (int i = 0; i < 5000 && nests; i++)     /* often enough for runs to be kept */
+    for (int i = 0; i < 5000 && nests == LARGE_BLOCKS; i++)     /* often enough for runs to be kept */
         free(malloc(LARGE));
     steps = 0;
     TRAP_ON();
@@ -328,6 +358,19 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     for (goes_on = 0; goes_on < 2; goes_on++)
         test_children(what, fn, another, all, at_most);
     goes_on = 0;
+}
+
+/* The last of the new bins is the one for the forks: it is new only once. */
+static void test_new_bin(long at_most)
+{
+    nests = NEW_BINS;
+    goes_on = 1;
+    every = 0;
+    stepped(new_bin, 0);
+    stepped(new_bin, 0);
+    test_children("a bin used for the first time, while others are", new_bin, 0, steps, at_most);
+    goes_on = 0;
+    nests = NONE;
 }
 
 /* --- in a thread's first call, at its end, and past it -------------------------------------------------
@@ -515,6 +558,7 @@ int main(int argc, char **argv)
     }
     struct sigaction trap = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
     sigaction(SIGTRAP, &trap, NULL);
+    test_new_bin(4000);
     test("a bin used for the first time, at each instruction", first_use, 0, 2000);
     test("six bins used for the first time", first_uses, 0, at_most);
     for (int i = 0; i < 100; i++)
@@ -525,9 +569,9 @@ int main(int argc, char **argv)
     test("refills and overflows", many, 0, at_most);
     test("the other tiers, realloc and aligned_alloc", tiers, 0, at_most);
     spare = malloc(LARGE);
-    nests = 1;
+    nests = LARGE_BLOCKS;
     test("large blocks, of which a child uses some before it goes on", large, 0, at_most);
-    nests = 0;
+    nests = NONE;
     test("another thread's blocks", free_of_other, 1, at_most);
     if (with_counters())
         test_requests(at_most);

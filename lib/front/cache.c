@@ -489,21 +489,46 @@ static unsigned l1_size(unsigned cap)                   /* its array is L1_START
     return log2_floor(2 * cap - 1) - log2_floor(L1_START);
 }
 
-static void **l1_array(struct heap *h, unsigned size)
+/* A signal handler that finds the lists in use by what it is on top of leaves them alone: there is room for all arrays,
+ * were none of them used again. */
+static bool l1_lists_begin(struct heap *h)
 {
-    void **array = h->cold.l1_free[size];
-
-    if (array) {
-        h->cold.l1_free[size] = *array;
-    } else {
-        array = h->cold.l1 + h->cold.l1_used;
-        h->cold.l1_used += L1_START << size;
-    }
-    return array;
+    if (h->cold.l1_lists_busy)
+        return false;
+    h->cold.l1_lists_busy = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    return true;
 }
 
-/* L1 starts small and doubles each time it is too small.  A child that is forked in between by a signal handler may find
- * it empty, what was in it lost, or without room: then it begins it anew. */
+static void l1_lists_end(struct heap *h)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    h->cold.l1_lists_busy = false;
+}
+
+static void **l1_array(struct heap *h, unsigned size)
+{
+    void **array = NULL;
+
+    if (l1_lists_begin(h)) {
+        if ((array = h->cold.l1_free[size]) != NULL)
+            h->cold.l1_free[size] = *array;
+        l1_lists_end(h);
+    }
+    return array ? array : h->cold.l1 + __atomic_fetch_add(&h->cold.l1_used, L1_START << size, __ATOMIC_RELAXED);
+}
+
+static void l1_outgrown(struct heap *h, void **array, unsigned size)
+{
+    if (l1_lists_begin(h)) {
+        *array = h->cold.l1_free[size];
+        h->cold.l1_free[size] = array;
+        l1_lists_end(h);
+    }
+}
+
+/* L1 starts small and doubles each time it is too small.  A signal handler may do so with another bin meanwhile.  A child
+ * that it forks may find this one empty, what was in it lost, or without room: then it begins it anew. */
 static bool l1_grow(struct bin *b, unsigned bin)
 {
     struct heap *h = heap_of_owner((uintptr_t)b);
@@ -515,7 +540,7 @@ static bool l1_grow(struct bin *b, unsigned bin)
         return false;
     if (room > most)
         room = most;
-    h->cold.hot_bins |= (uint64_t)1 << bin;
+    __atomic_fetch_or(&h->cold.hot_bins, (uint64_t)1 << bin, __ATOMIC_RELAXED);
     if (!had)
         l0_open(h, bin);
     void **array = l1_array(h, l1_size(room));
@@ -524,10 +549,8 @@ static bool l1_grow(struct bin *b, unsigned bin)
     stack_end(&b->l1);
     stack_begin(&b->l1, array, n);
     b->l1.end = array + room;
-    if (had) {
-        *old = h->cold.l1_free[l1_size(had)];
-        h->cold.l1_free[l1_size(had)] = (void **)old;
-    }
+    if (had)
+        l1_outgrown(h, (void **)old, l1_size(had));
     return true;
 }
 

@@ -118,6 +118,7 @@ void heap_fill_offsets(struct heap *h)
 void heap_forget_l1(struct heap *h)
 {
     memset(h->cold.l1_free, 0, sizeof h->cold.l1_free);
+    h->cold.l1_lists_busy = false;
     h->cold.l1_used = 0;
     h->cold.hot_bins = 0;
 }
