@@ -87,13 +87,13 @@ void env_name(const char *knob, char env[HAK_ENV_MAX])
         *p = *p == '.' ? '_' : *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
 }
 
-const char *knob_of_env(const struct hak_knob_desc *knobs, unsigned count, const char *name)
+const struct hak_knob_desc *knob_of_env(const struct hak_knob_desc *knobs, unsigned count, const char *name)
 {
     for (unsigned i = 0; i < count && *name; i++) {
         char env[HAK_ENV_MAX];
         env_name(knobs[i].name, env);
         if (!strcmp(name, env) || !strcmp(name, knobs[i].alias))
-            return knobs[i].name;
+            return &knobs[i];
     }
     return NULL;
 }
@@ -107,9 +107,8 @@ int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *nam
             return SHM_OK;
         }
     struct knobs all = { knobs, count };
-    const char *nearest = knob_of_env(knobs, count, name);
-    if (!nearest)
-        nearest = shm_nearest(name, knob_name, &all);
+    const struct hak_knob_desc *meant = knob_of_env(knobs, count, name);
+    const char *nearest = meant ? meant->name : shm_nearest(name, knob_name, &all);
     return shm_fail(err, SHM_EREFUSED, "%s: no such knob%s%s", name,
                     nearest ? ", the nearest is " : "", nearest ? nearest : "");
 }

@@ -103,7 +103,7 @@ extern const unsigned own_knob_count;
 /* The ENV variable of a knob: HAKMEM_TINY_FRONT_DIRECT for tiny.front_direct.  And the knob that a variable,
  * or an alias, is for; NULL: none. */
 void env_name(const char *knob, char env[HAK_ENV_MAX]);
-const char *knob_of_env(const struct hak_knob_desc *knobs, unsigned count, const char *name);
+const struct hak_knob_desc *knob_of_env(const struct hak_knob_desc *knobs, unsigned count, const char *name);
 
 /* By its name.  SHM_EREFUSED names the nearest. */
 int find_knob(const struct hak_knob_desc *knobs, unsigned count, const char *name,

@@ -41,18 +41,36 @@ static const char *env_candidate(size_t i, const void *ctx)
     return env[i];
 }
 
+static void no_such_knob(const char *name)
+{
+    const char *nearest = shm_nearest(name, env_candidate, NULL);
+    fprintf(stderr, "hakctl: %s in the environment: no such knob%s%s\n", name,
+            nearest ? ", the nearest is " : "", nearest ? nearest : "");
+}
+
+/* The library goes on with its default, and says nothing unless it is asked to. */
+static void check_value(const struct hak_knob_desc *knob, const char *name, const char *value)
+{
+    uint64_t ignored;
+    struct shm_error err;
+    if (shm_value_parse(knob, value, &ignored, &err))
+        fprintf(stderr, "hakctl: %s in the environment: %s; it is ignored\n", name, err.text);
+}
+
 /* The library says nothing of a variable that is no knob's: it may be a later version's. */
 static void check_env(void)
 {
     for (char **e = environ; *e; e++) {
         char name[2 * HAK_ENV_MAX];
-        snprintf(name, sizeof name, "%.*s", (int)strcspn(*e, "="), *e);
-        if (strncmp(name, "HAKMEM_", 7) || !strcmp(name, "HAKMEM_CONF")
-            || knob_of_env(own_knobs, own_knob_count, name))
+        size_t len = strcspn(*e, "=");
+        snprintf(name, sizeof name, "%.*s", (int)len, *e);
+        if (strncmp(name, "HAKMEM_", 7) || !strcmp(name, "HAKMEM_CONF") || !(*e)[len])
             continue;
-        const char *nearest = shm_nearest(name, env_candidate, NULL);
-        fprintf(stderr, "hakctl: %s in the environment: no such knob%s%s\n", name,
-                nearest ? ", the nearest is " : "", nearest ? nearest : "");
+        const struct hak_knob_desc *knob = knob_of_env(own_knobs, own_knob_count, name);
+        if (knob)
+            check_value(knob, name, *e + len + 1);
+        else
+            no_such_knob(name);
     }
 }
 

@@ -48,6 +48,9 @@ for bad in 'HAKMEM_OS_TPH|, the nearest is HAKMEM_OS_THP' 'HAKMEM_CNF|, the near
     is "$code|$out|$err" "0|started|hakctl: ${bad%%|*} in the environment: no such knob${bad#*|}" "run: ${bad%%|*} is noticed"
     unset "${bad%%|*}"
 done
+HAKMEM_OS_THP=yes HAKMEM_TINY_HEAP_V2=2 run run -- echo started
+is "$code|$out|$(sort <<<"$err")" '0|started|hakctl: HAKMEM_OS_THP in the environment: os.thp: yes is not a number; it is ignored
+hakctl: HAKMEM_TINY_HEAP_V2 in the environment: tiny.heap_v2.enable: 2 out of range [0, 1]; it is ignored' 'run: bad values are noticed'
 HAKMEM_CONF=/dev/null HAKMEM_OS_THP=1 HAKMEM_TINY_HEAP_V2=1 HAKMEMX=1 run run -- echo started
 is "$code|$out|$err" '0|started|' 'run: and nothing said of those that there are'
 run run HAKMEM_OS_THP=1 -- true
