@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -124,10 +125,21 @@ uint64_t shm_backed(const struct shm_seg *seg, uint64_t offset)
 
 /* ---- Opening ------------------------------------------------------------------------------- */
 
-static int open_failed(struct shm_error *err)
+/* Only its user and root may open a segment, as a rule. */
+static int not_permitted(int dir, const char *name, struct shm_error *err)
+{
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+        return shm_fail(err, SHM_EPERM, "permission denied");
+    const struct passwd *user = getpwuid(st.st_uid);
+    return user ? shm_fail(err, SHM_EPERM, "permission denied: its segment is of user %s", user->pw_name)
+                : shm_fail(err, SHM_EPERM, "permission denied: its segment is of user %u", (unsigned)st.st_uid);
+}
+
+static int open_failed(int dir, const char *name, struct shm_error *err)
 {
     if (errno == EACCES || errno == EPERM)
-        return shm_fail(err, SHM_EPERM, "permission denied");
+        return not_permitted(dir, name, err);
     if (errno == ENOENT)
         return shm_fail(err, SHM_EGONE, "its segment is gone");
     if (errno == ELOOP)
@@ -142,7 +154,7 @@ int shm_open_file(int dir, const char *name, bool want_write, int *fd, struct sh
     if (*fd < 0)
         *fd = openat(dir, name, O_RDONLY | flags);
     if (*fd < 0)
-        return open_failed(err);
+        return open_failed(dir, name, err);
 
     struct stat st;
     int code = SHM_OK;

@@ -164,10 +164,10 @@ if [ "$(cat /proc/self/uid_map | wc -w)" = 3 ] && grep -q ' 4294967295$' /proc/s
     start busy=1
     for verb in stats list "set $mask=1" purge; do
         run $nobody "$tmp/hakctl" $verb -p $pid
-        is "$code|$out|$err" "4||hakctl: pid $pid: permission denied" "another user: $verb"
+        is "$code|$out|$err" "4||hakctl: pid $pid: permission denied: its segment is of user root" "another user: $verb"
     done
     run $nobody "$tmp/hakctl" ps
-    like "$code|$out" ' fixture_segment       - +- +- unreadable: permission denied$' 'another user: ps'
+    like "$code|$out" ' fixture_segment       - +- +- unreadable: permission denied: its segment is of user root$' 'another user: ps'
     run $nobody "$tmp/hakctl" gc
     is "$code|$out|$(ls /dev/shm | wc -l)" '0||1' 'another user: gc'
     chmod 640 /dev/shm/hakmem.*

@@ -136,7 +136,7 @@ is "$code|$out" "0|$mask: $mask_default -> 0x1 (generation 1, applied by 1/1 thr
 run as 65533 "$hakctl" set $mask=0x2
 is "$code|$out" "0|$mask: 0x1 -> 0x2 (generation 2, applied by 1/1 threads, 0 idle)" 'so does that user'
 run as 65534 "$hakctl" -p $theirs set $mask=0x3
-is "$code|$err" "4|hakctl: pid $theirs: permission denied" 'a third may not'
+is "$code|$err" "4|hakctl: pid $theirs: permission denied: its segment is of user 65533" 'a third may not'
 in_background setpriv --reuid 65534 --regid 65534 --clear-groups "${worker[@]}"
 own=$!
 wait_until running 2
@@ -149,7 +149,7 @@ if said=$(mount -o remount,hidepid=2 /proc 2>&1); then
     like "$code|$out" "^0\|.* $own python3 .* running.* $theirs \? .* unreadable: permission denied|^0\|.* $theirs \? .* unreadable: permission denied.* $own python3 .* running" \
         'hidepid: ps shows the own process, and that there is another'
     run as 65534 "$hakctl" set -p $theirs $mask=0x3
-    is "$code|$err" "4|hakctl: pid $theirs: permission denied" "hidepid: another's is no business of ours; it is not said to be dead"
+    is "$code|$err" "4|hakctl: pid $theirs: permission denied: its segment is of user 65533" "hidepid: another's is no business of ours; it is not said to be dead"
     run as 65534 "$hakctl" set -q $mask=0x3
     is "$code|$("$hakctl" -p $own get -n $mask)" '0|0x3' 'hidepid: the own one is set'
     run as 65534 "$hakctl" gc
