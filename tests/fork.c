@@ -379,7 +379,7 @@ static void test_mappings(pid_t (*start)(void), const char *name)
     for (int i = 0; i < SLEEPERS; i++)
         pthread_join(thread[i], NULL);
     frees_sleepers(NULL);
-    remove_segments();
+    remove_segment(pid);
 }
 
 /* Whatever call of the allocator comes first in a child that no handler has prepared.  0: it does what it should. */

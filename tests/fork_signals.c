@@ -34,6 +34,7 @@ static void end(pid_t pid)
     kill(pid, SIGKILL);
     while (waitpid(pid, NULL, 0) == -1 && errno == EINTR)
         ;
+    remove_segment(pid);
 }
 
 /* Whether it ended well. */
@@ -42,6 +43,7 @@ static int well(pid_t pid)
     int status = -1;
     while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
         ;
+    remove_segment(pid);
     if (status)
         diag("a child's status is %#x", (unsigned)status);
     return status == 0;
@@ -123,9 +125,7 @@ static void *is_born(void *number)
         for (int i = 0; i < 100; i++)
             free(malloc((size_t)i * 10));
         int one = has_one_slot();
-        char name[128];
-        seg_name(getpid(), name, sizeof name);
-        unlink(name);
+        remove_segment(getpid());
         _exit(!one);
     }
     if (child > 0)

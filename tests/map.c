@@ -151,6 +151,7 @@ static void test_kept(void)
     }
     int status = -1;
     waitpid(pid, &status, 0);
+    remove_segment(pid);
     is(status, 0, "in a child, too, which can use them");
     must_set("large.cache", 0);
     is(cells_of(&s, kind) - before, 0, "and none where large.cache says so");
@@ -210,6 +211,7 @@ static void test_fork(void)
     if (read(to[0], &bad, sizeof bad) != sizeof bad)
         bad = -1;
     waitpid(pid, NULL, 0);
+    remove_segment(pid);
     is(bad, 0, "a child has a map of its own, with what it inherits, metadata too");
     is(memcmp(was, map_of(&s), bytes), 0, "and leaves its parent's alone");
     release(20000);

@@ -77,6 +77,7 @@ static void under_a_storm(int (*work)(void), const char *what)
         _exit(handled < 50);
     }
     waitpid(pid, &status, 0);
+    remove_segment(pid);
     is(status, 0, "%s, while handlers allocate", what);
 }
 
