@@ -33,7 +33,7 @@
 mtype = { USER, AWAY, SLAB };           /* AWAY: in a batch, a queue, or on its way between two */
 
 byte head[2] = NIL, next[BLOCKS];
-byte owner, address;                    /* slab->owner; the owner word of its addresses */
+byte owner, address;                    /* in whose lists the slab is; the owner word of its addresses */
 bool held[2];
 byte kept[BLOCKS] = 2;                  /* in the cache of thread 0 or 1 */
 mtype where[BLOCKS] = USER;
