@@ -1,4 +1,5 @@
-/* fork_anywhere.c: fork at every instruction of malloc and free, of fork itself, and of what a tool asks for.
+/* fork_anywhere.c: fork at every instruction of malloc and free, of fork itself, and of what a tool asks for; and malloc
+ * at those of fork.
  *
  * A signal handler that forks may interrupt malloc between any two instructions.  Here the processor's
  * trap flag raises SIGTRAP after each one, and the handler forks: whatever half of an update the child
@@ -35,7 +36,8 @@ static volatile int goes_on, is_child;  /* children go on with what was interrup
 
 enum { HELD = 6 };
 static unsigned char *held[HELD];
-static volatile int others_allocate;
+static volatile enum { NOTHING, PAIR, MUCH } others_allocate;
+static volatile int others_are_stepped;         /* through the pair of the first of them, and nothing else is */
 
 static size_t held_size(int i) { return i % 2 ? size : 1000; }
 
@@ -43,8 +45,10 @@ static void others_before(void)
 {
     if (!others_allocate)
         return;
-    for (int i = 0; i < HELD; i++)
+    for (int i = 0; i < HELD && others_allocate == MUCH; i++)
         held[i] = memset(malloc(held_size(i)), 0xA0 + i, held_size(i));
+    if (others_are_stepped && !is_child)
+        TRAP_ON();
     free(malloc(size));
     TRAP_OFF();
 }
@@ -68,7 +72,7 @@ static void others_in_parent(void)
 {
     if (!others_allocate)
         return;
-    if (!is_child)
+    if (!is_child && !others_are_stepped)
         TRAP_ON();
     free(malloc(size));
     for (int i = 0; i < HELD; i++) {
@@ -178,6 +182,39 @@ static int nested_are_whole(void)
     return 1;
 }
 
+/* --- handlers that interrupt fork, and allocate --------------------------------------------------------- */
+
+enum { KEPT = 3 };
+static const size_t kept_size[KEPT] = { 200, 300, 1000 };
+static unsigned char *kept[KEPT];
+static volatile long keep_at;                   /* at this instruction; 0: never */
+
+static void keep(void)
+{
+    for (int i = 0; i < KEPT; i++)
+        if ((kept[i] = malloc(kept_size[i])))
+            memset(kept[i], 0xC0 + i, kept_size[i]);
+}
+
+/* Nothing else is given their memory. */
+static int kept_are_whole(void)
+{
+    enum { N = 200 };
+    static unsigned char *p[KEPT][N];
+    int bad = 0;
+    for (int i = 0; i < KEPT; i++)
+        for (int j = 0; j < N; j++)
+            if ((p[i][j] = malloc(kept_size[i])))
+                memset(p[i][j], 0xEE, kept_size[i]);
+    for (int i = 0; i < KEPT; i++) {
+        for (size_t j = 0; kept[i] && j < kept_size[i]; j++)
+            bad |= kept[i][j] != 0xC0 + i;
+        for (int j = 0; j < N; j++)
+            free(p[i][j]);
+    }
+    return !bad;
+}
+
 static void on_trap(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *c = context;
@@ -188,12 +225,17 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         return;                                 /* the vDSO asks again if the kernel's clock has ticked: for ever here */
     if (sigismember(&c->uc_sigmask, SIGUSR1) == 1)
         return;                                 /* no other signal would come here: the library holds them */
+    if (keep_at) {
+        if (++steps == keep_at)
+            keep();
+        return;
+    }
     if (!every || ++steps % every || forks == 4096) {
         steps += !every;
         return;
     }
     int others = others_allocate;
-    others_allocate = 0;                        /* we may have interrupted malloc */
+    others_allocate = NOTHING;                  /* we may have interrupted malloc */
     pid_t pid = fork();
     if (pid == 0) {
         alarm(60);
@@ -288,10 +330,10 @@ static void first_uses(void)
 static void fork_once(void)
 {
     int status = -1;
-    others_allocate = 1;
+    others_allocate = others_are_stepped ? PAIR : MUCH;
     pid_t pid = fork();
     TRAP_OFF();
-    others_allocate = 0;
+    others_allocate = NOTHING;
     if (pid == 0) {
         alarm(60);
         leave(use_memory());
@@ -301,6 +343,14 @@ static void fork_once(void)
         bad_status = status;
     }
     remove_segment(pid);
+}
+
+static void fork_stepping_others(void)
+{
+    TRAP_OFF();
+    others_are_stepped = 1;
+    fork_once();
+    others_are_stepped = 0;
 }
 
 static void *allocate_for_other(void *arg)
@@ -358,6 +408,46 @@ static void test(const char *what, void (*fn)(void), int another, long at_most)
     for (goes_on = 0; goes_on < 2; goes_on++)
         test_children(what, fn, another, all, at_most);
     goes_on = 0;
+}
+
+/* A handler keeps blocks at an instruction of fork, of the library's part of it or of others' handlers; each time at a
+ * later one.  Its blocks are its own in the parent, and, if they were there before, in the child. */
+static void test_keepers(long at_most)
+{
+    long all = 0, n = 0, by = 1, null = 0, shared = 0, in_child = 0;
+    for (keep_at = LONG_MAX; all == 0 || keep_at < all; keep_at += by) {
+        int status = -1;
+        memset(kept, 0, sizeof kept);
+        steps = 0;
+        others_allocate = PAIR;
+        TRAP_ON();
+        pid_t pid = fork();
+        TRAP_OFF();
+        others_allocate = NOTHING;
+        if (pid == 0)
+            leave(!kept_are_whole());
+        waitpid(pid, &status, 0);
+        in_child += status != 0;
+        if (all == 0) {                         /* so many instructions it takes */
+            all = steps;
+            by = all / at_most + 1;
+            keep_at = 1 - by;
+            continue;
+        }
+        if (steps < keep_at)                    /* it was shorter this time */
+            continue;
+        shared += !kept_are_whole();
+        for (int i = 0; i < KEPT; i++) {
+            null += !kept[i];
+            free(kept[i]);
+        }
+        n++;
+    }
+    keep_at = 0;
+    ok(n >= at_most / 2, "a handler that allocates at %ld of the %ld instructions of fork", n, all);
+    is(null, 0, "it is given blocks,");
+    is(shared, 0, "its own,");
+    is(in_child, 0, "in the child, too");
 }
 
 /* The last of the new bins is the one for the forks: it is new only once. */
@@ -422,7 +512,8 @@ static pthread_barrier_t called;
 
 static void *first_call(void *stays)
 {
-    TRAP_ON();
+    if (!is_child)                              /* it goes on from a step before this one */
+        TRAP_ON();
     free(malloc(size));
     TRAP_OFF();
     struct seg s;
@@ -558,12 +649,14 @@ int main(int argc, char **argv)
     }
     struct sigaction trap = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
     sigaction(SIGTRAP, &trap, NULL);
+    test_keepers(at_most / 3);
     test_new_bin(4000);
     test("a bin used for the first time, at each instruction", first_use, 0, 2000);
     test("six bins used for the first time", first_uses, 0, at_most);
     for (int i = 0; i < 100; i++)
         some();
     test("fork, with handlers that allocate", fork_once, 0, at_most);
+    test("a pair of calls in another's handler of fork", fork_stepping_others, 0, 2000);
     test("a pair of calls that TinyHeapV2 serves", pair, 0, at_most);
     test("forty blocks, out of FastCache and into it", some, 0, at_most);
     test("refills and overflows", many, 0, at_most);

@@ -26,10 +26,11 @@ static void forget_orders(struct heap *h)
  * `saved` is so in use, and the child has them from there.  And the heap is held, by nobody, so that the child does not
  * find it in the middle of another thread's help.
  *
- * A signal handler may fork at any point of this.  It finds `hot` whole or put away, since `away` is set after the
- * copy and before `hot` is emptied, and cleared after it is whole again.  In the parent it leaves it as it found it
- * (forks); a child of fork has it whole, and may go on with what was interrupted.  A handler of others that leaves
- * by longjmp leaves the thread on its slow paths. */
+ * A signal handler may fork or allocate at any point of this.  It finds `hot` whole or put away, since signals are held
+ * while it goes the one way or the other: what a handler took out of one copy in between would still be in the other.  In
+ * the parent it leaves it as it found it (forks); a child of fork has it whole, and may go on with what was interrupted: it
+ * may be a malloc or free that has read `top` of a cache that was put away, which is why that stays.  A handler of others
+ * that leaves by longjmp leaves the thread on its slow paths. */
 
 static void copy_hot(struct heap_hot *to, const struct heap_hot *from, uint64_t bins)
 {
@@ -40,22 +41,41 @@ static void copy_hot(struct heap_hot *to, const struct heap_hot *from, uint64_t 
 
 void heap_bring_back(struct heap *h)
 {
-    copy_hot(&h->hot, &h->cold.saved, h->cold.hot_bins);
-    atomic_signal_fence(memory_order_seq_cst);
+    uint64_t signals = os_hold_signals();
+
+    if (h->cold.away)
+        copy_hot(&h->hot, &h->cold.saved, h->cold.hot_bins);
     h->cold.away = false;
-    atomic_signal_fence(memory_order_seq_cst);
+    os_release_signals(signals);
+}
+
+/* Neither blocks nor room. */
+static void close_stack(struct stack *s)
+{
+    s->end = NULL;
+    s->base = s->top;
+}
+
+static void close_bins(struct heap *h)
+{
+    uint64_t bins = h->cold.hot_bins;
+
+    for (unsigned bin; next_bin(&bins, &bin);) {
+        close_stack(&h->hot.bin[bin].l0);
+        close_stack(&h->hot.bin[bin].l1);
+    }
 }
 
 void heap_put_away(struct heap *h)
 {
-    copy_hot(&h->cold.saved, &h->hot, h->cold.hot_bins);
-    atomic_signal_fence(memory_order_seq_cst);
+    uint64_t signals = os_hold_signals();
+
+    if (!h->cold.away) {
+        copy_hot(&h->cold.saved, &h->hot, h->cold.hot_bins);
+        close_bins(h);
+    }
     h->cold.away = true;
-    atomic_signal_fence(memory_order_seq_cst);
-    heap_empty_bins(h);
-    atomic_signal_fence(memory_order_seq_cst);
-    if (unlikely(!h->cold.away))                        /* a child that was forked in between and goes on */
-        heap_bring_back(h);
+    os_release_signals(signals);
 }
 
 /* A slow path that we are on top of, or that waited for the heap, goes on with it. */

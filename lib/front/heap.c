@@ -123,7 +123,7 @@ void heap_forget_l1(struct heap *h)
     h->cold.hot_bins = 0;
 }
 
-void heap_empty_bins(struct heap *h)
+static void empty_bins(struct heap *h)
 {
     uint64_t bins = h->cold.hot_bins;
 
@@ -133,7 +133,7 @@ void heap_empty_bins(struct heap *h)
 
 void heap_reset_hot(struct heap *h)
 {
-    heap_empty_bins(h);
+    empty_bins(h);
     heap_forget_l1(h);
     h->hot.countdown = 1;
     heap_fill_offsets(h);

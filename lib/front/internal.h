@@ -209,7 +209,6 @@ extern hak_tls uint8_t heap_past_end;
 void heap_ensure_slot(struct heap *h);
 void heap_begin_slot(struct heap *h);               /* it is this thread's */
 
-void heap_empty_bins(struct heap *h);               /* zeroes the bins of `hot` */
 void heap_reset_hot(struct heap *h);                /* empty caches, as at birth */
 void heap_forget_l1(struct heap *h);                /* after that: gives up the arrays of L1 */
 void heap_fill_offsets(struct heap *h);
