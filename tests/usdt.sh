@@ -163,6 +163,7 @@ while IFS= read -r line; do
 done <<<"$oneliners"
 if trace "$all"; then
     preloaded "$HAK_BUILD/tests/work" >"$tmp/work"          # threads, which redis-server has few of
+    is "$(cat "$tmp/work")" "done" "a program with threads runs to its end"
     redis-benchmark -p $port -q -n 20000 -r 20000 -d 900 -t set,get,lpush >"$tmp/bench" 2>&1
     is "$(grep -c 'requests per second' "$tmp/bench")" 3 'redis-benchmark runs to its end'
     redis-cli -p $port flushall >/dev/null
