@@ -32,8 +32,6 @@
 #include "lib/core/sizes.h"
 #include "lib/core/slab_map.h"
 
-struct heap;
-
 struct block {                          /* in an SLL, or alone in a queue, a block holds the next one */
     struct block *next;
 };

@@ -183,7 +183,7 @@ struct heap_cold {
      * length, 16, 32, 64 and so on, which makes less than twice the last. */
     _Alignas(2 * hak_cacheline) void **l1_free[L1_SIZES];   /* by length; the first word of each is the next */
     uint32_t l1_used;                       /* of the words of l1 */
-    bool l1_lists_busy;
+    bool l1_lists_busy;                     /* what l1_free holds is being changed: a signal handler leaves it alone */
     void *l1[2 * L1_BLOCKS];
 };
 
